@@ -124,7 +124,14 @@ impl Handler {
         }
     }
 
-    /// What it does, as `awaits for 12.0 s in Bread`. Safe to print.
+    /// Its actor by its path, or else by its class, and for how long it has lasted. Safe to print.
+    pub fn brief(&self) -> String {
+        let actor = self.path.as_deref().map_or_else(|| self.actor(), |path| clean(path).into_owned());
+        let time = self.duration.map(|time| format!(", for {}", duration(time)));
+        format!("{actor}{}", time.unwrap_or_default())
+    }
+
+    /// What it does, as `awaits for 12.0 s with message Bread`. Safe to print.
     pub fn text(&self) -> String {
         let what = match (self.blocks_worker, self.mode) {
             (true, _) => "blocks its worker",
@@ -145,7 +152,7 @@ impl Handler {
 
     fn with_time(&self, what: &str) -> String {
         let time = self.duration.map(|time| format!(" for {}", duration(time))).unwrap_or_default();
-        let variant = self.variant.as_deref().map(|variant| format!(" in {}", clean(variant)));
+        let variant = self.variant.as_deref().map(|variant| format!(" with message {}", clean(variant)));
         format!("{what}{time}{}", variant.unwrap_or_default())
     }
 }
@@ -224,8 +231,8 @@ mod tests {
     #[test]
     fn what_a_handler_does_is_said_as_far_as_it_is_known() {
         let awaits = Handler { variant: Some("Bread".into()), ..handler(1, 5, 12, Some(Mode::Awaits)) };
-        assert_eq!(awaits.text(), "awaits for 12.0 s in Bread");
-        assert_eq!(awaits.text_of_past(), "awaited for 12.0 s in Bread");
+        assert_eq!(awaits.text(), "awaits for 12.0 s with message Bread");
+        assert_eq!(awaits.text_of_past(), "awaited for 12.0 s with message Bread");
         assert_eq!(awaits.actor(), "akka://shop/user/1 (shop::Baker)");
         let runs = handler(1, 5, 3, Some(Mode::Runs));
         assert_eq!(Handler { blocks_worker: true, ..runs.clone() }.text(), "blocks its worker for 3.0 s");

@@ -199,10 +199,16 @@ impl Query {
         matches!(self.0, Node::Anything)
     }
 
-    /// The names of the fields in it that are unknown in all of these rows; none if there are no rows.
-    pub fn unknown_in_all<R: Row>(&self, fields: &[Field], rows: impl IntoIterator<Item = R>) -> Vec<String> {
+    /// The indices of the fields that it compares.
+    pub fn compared(&self) -> Vec<usize> {
         let mut used = Vec::new();
         self.0.add_fields(&mut used);
+        used
+    }
+
+    /// The names of the fields in it that are unknown in all of these rows; none if there are no rows.
+    pub fn unknown_in_all<R: Row>(&self, fields: &[Field], rows: impl IntoIterator<Item = R>) -> Vec<String> {
+        let mut used = self.compared();
         let mut has_rows = false;
         for row in rows {
             has_rows = true;

@@ -182,9 +182,9 @@ pub struct StuckReport {
     /// Whether these count as stuck, whatever they do.
     #[serde(skip)]
     handlers_count: bool,
-    /// Whether a thread has run all the time, and was not looked at because [`StuckOptions::stop`] was not set.
+    /// The threads that have run all the time, and were not looked at because [`StuckOptions::stop`] was not set.
     #[serde(skip)]
-    pub has_passed_over: bool,
+    passed_over: Vec<u32>,
     /// Sentences on what is missing, safe to print.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -281,7 +281,8 @@ impl StuckReport {
         let has_paused = |row: &ThreadRates| row.voluntary_switches_per_s.is_some_and(|number| number > 0.0);
         let ran_unseen =
             |row: &ThreadRates| unseen.contains(&row.tid) && !has_paused(row) && !row.name.starts_with(PROBE);
-        let runs_unseen = rates.iter().any(ran_unseen);
+        let passed_over: Vec<u32> = rates.iter().filter(|row| ran_unseen(row)).map(|row| row.tid).collect();
+        let runs_unseen = !passed_over.is_empty();
         // A worker that is away and whose thread was not seen in a call may be any of those that are away.
         set_workers(&mut threads, if has_come_back || runs_unseen { &[] } else { &away_now }, time);
         let row_of = |tid| rates.iter().find(|row| row.tid == tid);
@@ -348,7 +349,7 @@ impl StuckReport {
             refusal,
             handlers: Vec::new(),
             handlers_count: false,
-            has_passed_over: runs_unseen && !options.stop,
+            passed_over: if options.stop { Vec::new() } else { passed_over },
             notes,
             verdict,
             away_text,
@@ -357,7 +358,9 @@ impl StuckReport {
         };
         let runs = report.candidates.iter().any(|row| unseen.contains(&row.tid));
         if runs && !options.stop && !report.is_stuck {
-            report.refusal = report.refusal.or(Some("threads that run were not looked at".to_owned()));
+            let advice = report.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+            let why = format!("threads that run were not looked at{advice}");
+            report.refusal = report.refusal.or(Some(why));
         }
         let has_runtime = report.workers.is_some_and(|of| of > 0) || has_worker;
         if !has_runtime && !report.is_stuck {
@@ -393,6 +396,11 @@ impl StuckReport {
             || self.workers.is_some_and(|of| of > 0) && self.candidates.is_empty()
     }
 
+    /// Whether nothing is stuck, and nothing may be.
+    pub fn is_good(&self) -> bool {
+        !self.is_stuck && self.has_looked() && self.candidates.is_empty() && self.handlers.is_empty()
+    }
+
     /// The answer in one line. Safe to print.
     pub fn headline(&self) -> String {
         let who = format!("{} ({})", clean(&self.node), self.pid);
@@ -404,10 +412,21 @@ impl StuckReport {
         if self.is_undriven {
             parts.push("no thread runs its tasks".to_owned());
         }
-        if self.handlers_count {
-            let over = duration(Duration::from_secs_f64(self.over_s));
-            let handlers = count(self.handlers.len() as u64, "handler lasts", "handlers last");
-            parts.push(format!("{handlers} for {over} or longer"));
+        // Of handlers that do not count there is something to say only where the answer is open.
+        let handlers = said(self.handlers.iter());
+        let blocking = said(self.handlers.iter().filter(|handler| handler.blocks_worker));
+        let running = said(self.handlers.iter().filter(|handler| !handler.awaits()));
+        match &handlers {
+            Some(handlers) if self.handlers_count => {
+                let over = duration(Duration::from_secs_f64(self.over_s));
+                let number = count(self.handlers.len() as u64, "handler lasts", "handlers last");
+                parts.push(format!("{number} for {over} or longer: {handlers}"));
+            }
+            _ if self.is_stuck || !self.has_looked() => {
+                let blocked = blocking.map(|blocking| format!("the actor is {blocking}"));
+                parts.extend(blocked.or(running.map(|running| format!("handlers in flight: {running}"))));
+            }
+            _ => {}
         }
         match self.is_stuck {
             true => format!("{who} is {}: {}", if is_wedged { "wedged" } else { "stuck" }, parts.join("; ")),
@@ -421,6 +440,14 @@ impl StuckReport {
                     parts.join("; ")
                 )
             }
+            false if parts.is_empty() && handlers.is_some() => {
+                let awaits = self.handlers.iter().all(Handler::awaits);
+                let number = match (self.handlers.len() as u64, awaits) {
+                    (number, true) => count(number, "handler awaits", "handlers await"),
+                    (number, false) => count(number, "handler lasts", "handlers last"),
+                };
+                format!("no thread of {who} is stuck; {number}: {}", handlers.unwrap_or_default())
+            }
             false if parts.is_empty() && self.refusal.is_some() => {
                 let workers = count(self.workers.unwrap_or(0) as u64, "worker has", "workers have");
                 format!("nothing is stuck in {who} by its own numbers: its {workers} paused within a second")
@@ -433,11 +460,26 @@ impl StuckReport {
         }
     }
 
-    /// What the answer cannot cover; `None` if it says what is stuck, or is not known.
-    pub fn limit(&self) -> Option<&'static str> {
-        let limit =
-            "a handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor";
-        (!self.is_stuck && self.has_looked() && self.handlers.is_empty()).then_some(limit)
+    /// What the answer cannot cover, or how it would be another; `None` if it says what is stuck, or is not known. Safe to print.
+    pub fn limit(&self) -> Option<String> {
+        let limit = "a handler that waits in an `.await` keeps no thread and is seen only if its actor is instrumented";
+        let longest = self.handlers.iter().filter_map(|handler| handler.for_s).reduce(f64::max);
+        let over = longest.map_or(1, |longest| if longest >= 5.0 { 5 } else { 1 });
+        let over =
+            format!("`atomscope stuck {} --over {over}s` counts handlers that await as stuck", self.pid);
+        let text = if self.handlers.is_empty() { limit.to_owned() } else { over };
+        (!self.is_stuck && self.has_looked()).then_some(text)
+    }
+
+    /// The command that looks at the threads that were passed over. Safe to print.
+    pub fn advice(&self) -> Option<String> {
+        let threads = match self.passed_over.as_slice() {
+            [] => return None,
+            [one] => format!("thread {one}"),
+            [one, two] => format!("threads {one} and {two}"),
+            several => format!("the {} threads that run", several.len()),
+        };
+        Some(format!("`atomscope stuck {} --stop` looks at {threads}", self.pid))
     }
 
     /// Which calls last.
@@ -494,6 +536,16 @@ fn told(summary: &RegionSummary, rates: &mut [ThreadRates], max_bytes: u64) -> O
     add_roles(rates, &told, &at);
     let away = threads_of_away(summary.away_workers.as_ref()?, &told, &at)?;
     Some(away.into_iter().map(|(thread, _)| thread.tid).collect())
+}
+
+/// The first handlers with the paths of their actors, and how many more there are; `None` if there are none.
+fn said<'a>(handlers: impl Iterator<Item = &'a Handler>) -> Option<String> {
+    const MOST: usize = 2;
+    let mut all: Vec<String> = handlers.map(Handler::brief).collect();
+    let more = all.len().saturating_sub(MOST);
+    all.truncate(MOST);
+    all.extend((more > 0).then(|| format!("{more} more")));
+    (!all.is_empty()).then(|| all.join(" and "))
 }
 
 /// The first texts of a list, equal ones once with their number, and how many more there are.

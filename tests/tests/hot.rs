@@ -75,7 +75,7 @@ fn of_16_000_instrumented_actors_the_one_that_does_a_tenth_of_the_work_leads_at_
     assert!(found[0]["class"].as_str().unwrap().ends_with("hot::Clerk"), "{found:#?}");
     let [first, second] = [0, 1].map(|at| found[at]["handled_per_s"].as_f64().unwrap());
     assert!(first > 5.0 * second, "{found:#?}");
-    assert_eq!((&found[0]["failures"], &found[0]["depth"]), (&0.into(), &Value::Null), "{found:#?}");
+    assert_eq!((&found[0]["failures"], &found[0]["mailbox_depth"]), (&0.into(), &Value::Null), "{found:#?}");
     // A handler that the kernel has interrupted for long was busy for as long.
     wait_until("it leads by busy time too", || hot("busy")[0]["path"] == last.as_str());
     // What is known of the class by its actors and by its records is one row.

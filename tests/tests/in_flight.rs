@@ -156,6 +156,10 @@ fn a_handler_that_awaits_is_named_and_stuck_only_if_somebody_says_for_how_long()
         let report = stuck(&node.who(), NOTHING, &[]);
         !report["handlers"].as_array().unwrap().is_empty()
     });
+    let text = String::from_utf8(support::atomscope(["stuck", &node.who()]).stdout).unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(first.contains("is stuck; 1 handler awaits: akka://bakery/user/hanging, for "), "{text}");
+    assert!(text.contains(&format!("`atomscope stuck {} --over ", node.pid())), "{text}");
     let report = stuck(&node.who(), STUCK, &["--over", "1s"]);
     let handler = the_handler(&report, "Await", "awaits");
     assert!(handler["for_s"].as_f64().unwrap() >= 1.0 && handler["blocks_worker"] == false, "{handler}");
@@ -184,16 +188,17 @@ fn a_handler_that_keeps_its_worker_is_named_with_the_path_of_its_actor() {
     the_handler(&report, "Sleep", "runs");
     let text = support::atomscope(["stuck", &node.who()]).stdout;
     let text = String::from_utf8_lossy(&text);
+    assert!(text.lines().next().unwrap().contains("akka://bakery/user/hanging, for "), "{text}");
     let line = text
         .lines()
-        .find(|line| line.contains("akka://bakery/user/hanging"))
+        .find(|line| line.starts_with("  akka://bakery/user/hanging"))
         .unwrap_or_else(|| panic!("{text}"));
     assert!(
         line.starts_with("  akka://bakery/user/hanging (in_flight::Baker) blocks its worker for "),
         "{line}"
     );
-    assert!(line.ends_with(" in Sleep"), "{line}");
-    let rows = support::atomscope_json(["actors", &node.who(), "--json", "--filter", "running = Sleep"]);
+    assert!(line.ends_with(" with message Sleep"), "{line}");
+    let rows = support::atomscope_json(["actors", &node.who(), "--json", "--filter", "variant = Sleep"]);
     let [row] = rows.as_array().unwrap().as_slice() else { panic!("{rows:#}") };
     assert_eq!((&row["path"], &row["mode"]), (&json!("akka://bakery/user/hanging"), &json!("runs")));
 }

@@ -158,9 +158,15 @@ fn the_threads_of_a_runtime_that_is_watched_from_its_builder_say_what_they_do() 
     });
     let region = telemetry.region().path().expect("a shared region").as_os_str();
     let listed = support::atomscope_json(["threads".as_ref(), region, "100ms".as_ref(), "--json".as_ref()]);
-    let listed = listed.as_array().expect("a list").iter().filter(|thread| thread["worker"].is_boolean());
+    let listed = listed.as_array().expect("a list").iter().filter(|thread| thread["role"].is_string());
     let mut roles: Vec<_> = listed
-        .map(|thread| (thread["worker"].as_bool(), thread["parked_s"].is_f64(), thread["awake_s"].is_f64()))
+        .map(|thread| {
+            (
+                thread["role"].as_str().map(|role| role == "worker"),
+                thread["parked_s"].is_f64(),
+                thread["awake_s"].is_f64(),
+            )
+        })
         .collect();
     roles.sort_unstable();
     assert_eq!(roles, [(Some(false), false, false), (Some(true), false, true), (Some(true), true, false)]);

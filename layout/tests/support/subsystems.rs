@@ -112,11 +112,12 @@ pub fn fill(region: &Region, number: usize) {
         let words: [u64; JOURNAL_WRITE_WORDS] = zerocopy::transmute!(write);
         assert_eq!(ring.write(ring.ticket(), &words), Written::Published);
     }
-    fill_failures(region);
+    fill_failures(region, u32::try_from(up).unwrap_or(0));
 }
 
 /// Writes three distinct failures, as many as there is room for, and two panics.
-fn fill_failures(region: &Region) {
+/// The class of their actor has the number of a name, which depends on the address of its text.
+fn fill_failures(region: &Region, class: u32) {
     let map = &region.map;
     let log = FailureLog::new(region.section(map.failures), map.failures.stride);
     let panics = Ring::new(region.section(map.panics), map.panics.stride);
@@ -126,7 +127,7 @@ fn fill_failures(region: &Region) {
         thread: "Nthread",
         actor: "akka://Nsystem/user/Nfailed",
         target: "Ntarget",
-        class: 1,
+        class,
     };
     let reports = [
         (Severity::Panic, report),

@@ -2,14 +2,12 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{
     ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, SORTS, has_instruments, show_above,
 };
 use atomscope::report::human::count;
-use atomscope::report::list::unknown_fields;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment};
@@ -21,9 +19,11 @@ use serde::{Serialize, Serializer};
 
 use crate::program::grouped::{By, Grouped, SORTS as GROUP_SORTS};
 use crate::program::help::{WHO_HELP, filter_help};
+use crate::program::listing::{note_no_match, note_unknown};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
 use crate::program::target::{SearchArgs, attach};
+use crate::program::values::parse_count;
 
 /// List the live actors of a node.
 #[derive(Debug, Args)]
@@ -36,19 +36,21 @@ Instrumented actors are those that were spawned by the probe: `telemetry.actors.
 that found no room (`instruments(n)` of the builder):
   HANDLED     messages whose handler has ended
   BUSY        the share of its life in which it was in a handler, waiting in an `.await` included
-  FAILURES    panics of its handler
-  RESTARTS    how often it was made again
-  RUNNING(s)  how long the handler in flight lasts; `-` if there is none
-  RUNNING     the variant of the message whose handler is in flight
+  FAILURES    handlers that panicked or unwound
+  RESTARTS    how often atomr restarted it
+  RUNNING(s)  how long the handler in flight has lasted so far; `-` if there is none
+  VARIANT     the variant of the message whose handler is in flight
   MODE        `runs` (or blocks its worker) or `awaits`
-`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell RUNNING and MODE.
+`#[derive(Variants)]` on the messages and `#[observed]` on the actor tell VARIANT and MODE.
 
 --by sums up what actors did since their spawns, and --filter and --sort are then for the columns of the groups:
-  class    LIVE actors; P50 and P99 of the time that a handler takes; also what actors did that have stopped; `-` without a name are \
+  class    LIVE actors; P50 and P99 of the time that a handler takes, and LONGEST(s) of the handlers in flight; also what actors did that have stopped; `-` without a name are \
 all classes that found no room
   subtree  the live actors of each parent, or with `--level N` those whose paths begin alike; `-` are the actors of `instrument(props)`, \
 which have no path
   variant  what was done for each variant of the messages of a class; `-` if nothing tells the variant
+Times are of one message in sixteen, unless the node times them all, and `-` while none was timed. BUSY of a class and of a \
+variant counts finished handlers, that of a subtree also the ones in flight.
 
 Examples:
   atomscope actors shop --by class --sort p99
@@ -71,8 +73,8 @@ pub struct ActorsArgs {
     pub by: Option<By>,
     /// With `--by subtree`: the number of elements of a path, behind the name of the system, that make a subtree. Without it,
     /// the actors of each parent are a subtree.
-    #[arg(long, value_name = "N", requires = "by")]
-    pub level: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", requires = "by", value_parser = parse_count)]
+    pub level: Option<u64>,
     /// Order: by path, class or another text from A to Z, by age from the oldest, by all others from the greatest. Groups come by
     /// busy time if it is left out, actors by path.
     #[arg(long, value_name = "COLUMN", value_parser = parse_sort())]
@@ -81,12 +83,12 @@ pub struct ActorsArgs {
     #[arg(long)]
     pub reverse: bool,
     /// Only actors that match, in a tree with their ancestors: a regular expression over their texts, `!` before it inverts, or
-    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, running_s, mode, age and host; see
+    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, variant, mode, age and host; see
     /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
     /// At most this many actors.
-    #[arg(long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N")]
     pub limit: Option<usize>,
     /// Write a JSON array of objects.
     #[arg(long)]
@@ -111,7 +113,7 @@ impl ActorsArgs {
     fn grouped(&self, by: By) -> Grouped<'_> {
         Grouped {
             by,
-            level: self.level.map(NonZeroUsize::get),
+            level: self.level.map(|level| usize::try_from(level).unwrap_or(usize::MAX)),
             sort: self.sort.as_deref(),
             reverse: self.reverse,
             filter: self.filter.as_deref(),
@@ -206,14 +208,18 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let attached = attach(search, args.who)?;
     let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
-    let form = match (args.json, has_instruments(&snapshot)) {
-        (true, _) => Form::Json,
-        (false, has_instruments) => Form::Table { has_instruments },
-    };
+    let has_instruments = has_instruments(&snapshot);
+    let wanted = query.compared().into_iter().filter_map(ActorRow::column_of).chain([sort]);
+    let wanted: Vec<String> = wanted.map(|column| column.column.title()).collect();
+    let form = if args.json { Form::Json } else { Form::Table { has_instruments, wanted: &wanted } };
     let Snapshot { actors, until, .. } = snapshot;
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
     let unknown = query.unknown_in_all(&fields, rows);
+    let found = actors.len();
+    let is_unknown = |actor: Actor<'_>| sort.sort_key(&ActorRow::new(actor, until)).is_none();
+    let is_unsorted = found > 0 && args.sort.is_some() && actors.iter().all(is_unknown);
+    let has_match = actors.iter().any(matches);
     let compare = |a: &Actor<'_>, b: &Actor<'_>| {
         sort.compare(&ActorRow::new(*a, until), &ActorRow::new(*b, until), args.reverse)
     };
@@ -244,8 +250,12 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
         let more = count(hidden as u64, "more actor", "more actors");
         note(&format!("{more}; show them with a larger --limit"));
     }
-    if !unknown.is_empty() {
-        note(&format!("{} for all actors", unknown_fields(&unknown)));
+    note_unknown(&unknown, "actors");
+    if is_unsorted {
+        note_unknown(&[sort.names[0].to_owned()], "actors");
+    }
+    if unknown.is_empty() && !has_match {
+        note_no_match(found, 0, most, "actor");
     }
     caveats.iter().for_each(|caveat| note(&caveat.text));
     Ok(())
@@ -253,24 +263,33 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
 
 /// How actors are written.
 #[derive(Clone, Copy)]
-enum Form {
+enum Form<'a> {
     Json,
     /// With the columns of instrumented actors, or without them.
     Table {
         has_instruments: bool,
+        /// The titles of the columns that are dropped last on a narrow terminal.
+        wanted: &'a [String],
     },
 }
 
-fn write_rows(rows: &Rows<'_>, form: Form) -> Result<(), Failure> {
+fn write_rows(rows: &Rows<'_>, form: Form<'_>) -> Result<(), Failure> {
     match form {
         Form::Json => to_stdout(|out| write_json(out, rows)),
-        Form::Table { has_instruments: true } => write_table(rows, LISTED),
-        Form::Table { has_instruments: false } => write_table(rows, LISTED_WITHOUT),
+        Form::Table { has_instruments: true, wanted } => write_table(rows, LISTED, wanted),
+        Form::Table { has_instruments: false, wanted } => write_table(rows, LISTED_WITHOUT, wanted),
     }
 }
 
-fn write_table<const N: usize>(rows: &Rows<'_>, columns: [&ActorColumn; N]) -> Result<(), Failure> {
-    let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)));
+fn write_table<const N: usize>(
+    rows: &Rows<'_>,
+    columns: [&ActorColumn; N],
+    wanted: &[String],
+) -> Result<(), Failure> {
+    // What an actor does now says most.
+    let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)))
+        .drop_order(["HOST", "RESTARTS", "AGE(s)", "FAILURES", "DEPTH(msgs)", "HANDLED(msgs)"])
+        .keep(wanted.iter().cloned());
     for branch in rows.iter() {
         table.row(branch.cells(columns, branch.row.actor.path()));
         draw_children(&branch, "", columns, &mut table);

@@ -64,8 +64,8 @@ const JSON_HELP: &str = "\
   an object            show, stuck, and each subsystem: a summary, and its lists by their names
   objects, one a line  stat, tail
 
-A table that is wider than the terminal loses columns, the last one first, but never the first one or the one that it is \
-sorted by; `ps` loses SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Output to a file or a pipe has all columns \
+A table that is wider than the terminal loses columns: those that are unknown in all rows, then the last ones, then those that \
+it is sorted or filtered by, but never the first one; `ps` loses SIZE, SYSTEM, AGE, FILE, BEAT, ACTORS, in that order. Output to a file or a pipe has all columns \
 and whole texts.";
 
 /// See inside running actor nodes from outside, without slowing them.

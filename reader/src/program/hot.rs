@@ -7,19 +7,20 @@ use std::time::Duration;
 use atomscope::attach::Region;
 use atomscope::report::hot::{HOW_TO_INSTRUMENT, Look, ORDERS, empty};
 use atomscope::report::human::count;
-use atomscope::report::list::{List, Selection, unknown_fields};
+use atomscope::report::list::{List, Selection};
+use atomscope::snapshot::Snapshot;
 use atomscope::system::{stop_on_signals, wait};
-use atomscope::text::{clean, write_json};
+use atomscope::text::write_json;
 use atomscope_layout::decode::ClassStats;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::program::help::{WHO_HELP, filter_help};
-use crate::program::listing::write_list;
+use crate::program::listing::{note_no_match, note_unknown, write_list};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::Screen;
-use crate::program::target::{SearchArgs, attach};
-use crate::program::values::{parse_interval, shifted};
+use crate::program::target::{SearchArgs, attach, who};
+use crate::program::values::{parse_count, parse_interval, shifted};
 
 /// Show the actors that did most in an interval.
 #[derive(Debug, Args)]
@@ -30,15 +31,16 @@ Only instrumented actors are seen: those that were spawned with `telemetry.actor
 Columns:
   BUSY(%)      the share of the time in which it was in a handler, waiting in an `.await` included; an estimate
   HANDLED(/s)  messages whose handler has ended, per second
+  RUNNING(s)   how long the handler in flight has lasted so far; `-` if there is none
+  VARIANT      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
+  MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
   DEPTH(msgs)  messages in the mailbox; `depth(true)` of the region's builder tells it
   GROWTH(/s)   by how many messages DEPTH has grown, per second
-  FAILURES     panics of its handler in the interval
-  RUNNING(s)   how long the handler in flight lasts; `-` if there is none
-  RUNNING      the variant of its message: `#[derive(Variants)]` and `#[observed]` tell it
-  MODE         `runs` (or blocks its worker) or `awaits`, if `#[observed]` tells it
+  FAILURES     handlers that panicked or unwound, in the interval
+  RESTARTS     how often atomr restarted it in the interval
 
 Values are over the INTERVAL, from the start of the command; of a dead node and of a dump over the life of each actor. \
-`-` is unknown. With COUNT the table is written so often, once for each INTERVAL; with --json an array each.
+`-` is unknown. COUNT is the number of tables, one for each INTERVAL; with --json each is an array.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit.
 
@@ -58,7 +60,7 @@ pub struct HotArgs {
     /// The time over which rates are measured, such as 5 (seconds), 500ms, 1s or 5m; 1s if left out.
     pub interval: Option<OsString>,
     /// Number of intervals; 1 if left out.
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = parse_count)]
     pub count: Option<u64>,
     /// What comes first: the greatest in this.
     #[arg(long, value_name = "COLUMN", default_value = "busy", value_parser = PossibleValuesParser::new(ORDERS.map(|(name, _)| name)))]
@@ -88,8 +90,9 @@ pub fn hot(search_args: &SearchArgs, args: HotArgs) -> Result<(), Failure> {
     let region = &attached.region;
     let mut before = Look::take(region)?;
     if region.dump_info().is_some() || !region.liveness()?.verdict.is_alive() {
-        note("there is one look only: values are over the life of each actor");
-        write(&args, region, &before, before.since(None))?;
+        let why = if region.dump_info().is_some() { "this is a dump" } else { "the node has ended" };
+        note(&format!("rates are averages over the life of each actor, because {why}"));
+        write(&args, before.since(None))?;
     } else {
         for number in 0..times.unwrap_or(1) {
             if !wait(interval) {
@@ -99,7 +102,7 @@ pub fn hot(search_args: &SearchArgs, args: HotArgs) -> Result<(), Failure> {
             if number > 0 && !args.json {
                 to_people(|out| writeln!(out))?;
             }
-            write(&args, region, &now, now.since(Some(&before)))?;
+            write(&args, now.since(Some(&before)))?;
             before = now;
             if !region.liveness()?.verdict.is_alive() {
                 note("the node has ended");
@@ -107,11 +110,12 @@ pub fn hot(search_args: &SearchArgs, args: HotArgs) -> Result<(), Failure> {
             }
         }
     }
-    notes(region)
+    notes(region, before.has_numbers())
 }
 
 /// Writes the first rows of a list.
-fn write(args: &HotArgs, region: &Region, look: &Look, mut list: List) -> Result<(), Failure> {
+fn write(args: &HotArgs, mut list: List) -> Result<(), Failure> {
+    let found = list.rows.len();
     let column = ORDERS.iter().find(|(name, _)| *name == args.sort).map(|(_, column)| (*column).to_owned());
     let unknown = match &args.filter {
         Some(filter) => list.filter(filter).map_err(|error| Failure::filter("hot", &error))?,
@@ -119,24 +123,35 @@ fn write(args: &HotArgs, region: &Region, look: &Look, mut list: List) -> Result
     };
     // They are the busiest first, and the sort keeps that order of equal ones.
     list.select(&Selection { sort: column, ..Selection::default() });
+    let is_unsorted = args.sort != "busy" && list.is_unsorted();
     list.rows.truncate(args.limit);
     if args.json {
         to_stdout(|out| write_json(out, &list))?;
-    } else if look.has_numbers() {
-        to_people(|out| write_list(&list, out, Screen::stdout()))?;
     } else {
-        let node = clean(&region.identity().node).into_owned();
-        to_people(|out| writeln!(out, "no actor of node {node} is seen from inside: {HOW_TO_INSTRUMENT}"))?;
+        to_people(|out| write_list(&list, out, Screen::stdout()))?;
     }
-    if !unknown.is_empty() {
-        note(&format!("{} for all actors", unknown_fields(&unknown)));
+    note_unknown(&unknown, "actors");
+    if is_unsorted {
+        note_unknown(std::slice::from_ref(&args.sort), "actors");
+    }
+    if unknown.is_empty() {
+        note_no_match(found, list.rows.len(), args.limit, "actor");
     }
     Ok(())
 }
 
-/// What the table cannot show.
-fn notes(region: &Region) -> Result<(), Failure> {
-    let instruments = region.reader()?.instruments();
+/// What the table cannot show. `has_numbers`: whether it has any actor.
+fn notes(region: &Region, has_numbers: bool) -> Result<(), Failure> {
+    let snapshot = Snapshot::without_actors(region)?;
+    let instruments = &snapshot.instruments;
+    if instruments.classes.is_empty() {
+        note(&format!("no actor of this node is instrumented: {HOW_TO_INSTRUMENT}"));
+    } else if !has_numbers {
+        note(&format!(
+            "no instrumented actor lives any more; `atomscope actors {} --by class` has what their classes did",
+            who(region.dump_info().is_some(), &region.shown_path(), region.pid())
+        ));
+    }
     let sum = |of: fn(&ClassStats) -> u64| instruments.classes.iter().map(of).fold(0, u64::saturating_add);
     let (untracked, overwritten) = (sum(|class| class.untracked), sum(|class| class.overwritten));
     if untracked > 0 {
@@ -148,9 +163,10 @@ fn notes(region: &Region) -> Result<(), Failure> {
     }
     if overwritten > 0 {
         note(&format!(
-            "{} not seen any more, because another interceptor replaced the probe's",
+            "{} no longer counted, because another interceptor replaced the probe's",
             count(overwritten, "instrumented actor is", "instrumented actors are")
         ));
     }
+    snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::io::Write as _;
 
 use atomscope::report::human::count;
 use atomscope::report::letters::{Letters, empty};
-use atomscope::report::list::{Selection, unknown_fields};
+use atomscope::report::list::Selection;
 use atomscope::text::write_json;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::program::help::{WHO_HELP, filter_help};
-use crate::program::listing::write_list;
+use crate::program::listing::{note_no_match, note_unknown, write_list};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::Screen;
 use crate::program::target::{SearchArgs, attach};
@@ -24,7 +24,8 @@ Messages of one type to recipients of one class are a storm. It is made of the d
 
 Columns:
   MESSAGE     the type of the message
-  CLASS       the class of the recipients; known if they live, or if the event of their spawn is still kept
+  CLASS       the class of the recipients; known if they live, or if the event of their spawn is still kept; \
+others count to the only class that is known for their message
   COUNT       so many of them are kept
   RECIPIENTS  the number of different recipients
   FIRST(s)    time since the oldest of them
@@ -83,6 +84,7 @@ pub fn letters(search_args: &SearchArgs, args: LettersArgs) -> Result<(), Failur
     let attached = attach(search_args, args.who)?;
     let letters = Letters::take(&attached.region)?;
     let mut list = letters.storms();
+    let found = list.rows.len();
     let unknown = match &args.filter {
         Some(filter) => list.filter(filter).map_err(of_filter)?,
         None => Vec::new(),
@@ -107,12 +109,13 @@ pub fn letters(search_args: &SearchArgs, args: LettersArgs) -> Result<(), Failur
     let missing = letters.letters.total.saturating_sub(kept);
     if missing > 0 {
         note(&format!(
-            "{} more, of which the region keeps nothing that can be read",
-            count(missing, "dead letter was", "dead letters were")
+            "{} not kept any more",
+            count(missing, "older dead letter is", "older dead letters are")
         ));
     }
-    if !unknown.is_empty() {
-        note(&format!("{} for all rows", unknown_fields(&unknown)));
+    note_unknown(&unknown, "rows");
+    if unknown.is_empty() {
+        note_no_match(found, list.rows.len(), args.limit.unwrap_or(usize::MAX), "row");
     }
     notes.iter().for_each(|text| note(text));
     letters.snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));

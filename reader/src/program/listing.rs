@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use atomscope::query::{Query, QueryError};
-use atomscope::report::list::{self, Column, Fields, List, Selection};
+use atomscope::report::human::count;
+use atomscope::report::list::{self, Column, Fields, List, Selection, unknown_fields};
 use atomscope::report::subsystems::{ALL, Subsystem, Summary};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
@@ -207,15 +208,31 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
     Ok(())
 }
 
+/// Notes the fields of a filter, or the column of a sort, that are unknown for all `rows`: nobody is to take them for 0.
+pub fn note_unknown(fields: &[String], rows: &str) {
+    if fields.is_empty() {
+        return;
+    }
+    let is_depth = fields.iter().any(|field| matches!(&**field, "depth" | "mailbox_depth"));
+    let how = if is_depth { ": `depth(true)` of the region's builder tells the depth" } else { "" };
+    note(&format!("{} for all {rows}{how}", unknown_fields(fields)));
+}
+
+/// Notes that a filter has left none of the rows that were there.
+pub fn note_no_match(found: usize, left: usize, limit: usize, row: &str) {
+    if found > 0 && left == 0 && limit > 0 {
+        note(&format!("none of {} matches", count(found as u64, row, &format!("{row}s"))));
+    }
+}
+
 /// Writes a list as a table.
 pub fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Screen) -> io::Result<()> {
     let shown = || list.columns.iter().enumerate().filter(|(_, column)| column.is_shown);
     let title = |at: usize, column: &Column| if at == 0 { list.title.to_owned() } else { column.title() };
     let titles = shown().map(|(at, column)| (title(at, column), column.side));
-    // The column that the list is sorted by is dropped last on a narrow terminal.
-    let leaving = shown().filter(|(at, _)| Some(*at) != list.sorted_by).map(|(at, column)| title(at, column));
-    let leaving: Vec<_> = leaving.collect();
-    let mut table = Table::new(titles).drop_order(leaving.iter().rev().map(String::as_str));
+    let is_wanted = |at: &usize| Some(*at) == list.sorted_by || list.filtered_by.contains(at);
+    let wanted = shown().filter(|(at, _)| is_wanted(at)).map(|(at, column)| title(at, column));
+    let mut table = Table::new(titles).keep(wanted);
     for row in &list.rows {
         let unit = list::unit_of_row(&list.columns, row);
         table.row(shown().map(|(at, column)| Cell::text(&column.shown(&row[at], unit))).collect::<Vec<_>>());

@@ -9,7 +9,8 @@ use atomscope::attach::Region;
 use atomscope::ending::{Before, End};
 use atomscope::liveness::{Evidence, Notes};
 use atomscope::report::human::{bytes, count, duration, seconds};
-use atomscope::report::subsystems::failures::{ClassPanics, FAILURES, by_class};
+use atomscope::report::instruments::telling_p99_ns;
+use atomscope::report::subsystems::failures::{ClassFailures, FAILURES, by_class};
 use atomscope::report::usage::Usage;
 use atomscope::report::worst::Worst;
 use atomscope::report::{records, subsystems};
@@ -18,7 +19,7 @@ use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, clean_path, write_json};
 use atomscope::vitals::Vitals;
 use atomscope::workers::AwayWorker;
-use atomscope_layout::decode::{ActorTotals, Beat, Class, ClassStats, Instruments, RegionReader, rfc3339};
+use atomscope_layout::decode::{ActorTotals, Beat, Class, Instruments, RegionReader, rfc3339};
 use atomscope_layout::dto::DeadLetterRecord;
 use clap::Args;
 use serde::{Serialize, Serializer};
@@ -26,7 +27,7 @@ use serde::{Serialize, Serializer};
 use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, to_people, to_stdout};
 use crate::program::table::{BAD, ODD, STRONG, Screen, verdict_style};
-use crate::program::target::{SearchArgs, attach};
+use crate::program::target::{SearchArgs, attach, who};
 
 /// Show one page about a node: its verdict, actors, dead letters, subsystems, events, and how full its region is.
 #[derive(Debug, Args)]
@@ -43,6 +44,8 @@ The lines of the page:
   Capacity      used and available space in the tables of the region
   Dropped       data that was not recorded, mostly for lack of space
   Notes         reasons why the data may be incomplete
+
+A class has a 99 % time once it has handled 1,600 messages, of which one in sixteen is timed.
 
 Exit code: 0, also for a dead node; 1 if the node cannot be found or read.
 
@@ -117,11 +120,14 @@ struct Summary {
     subsystems: Vec<subsystems::Summary>,
     /// The application's own records, as a sentence; `None` if there are none.
     records: Option<String>,
-    /// The classes of instrumented actors whose handlers have panicked.
-    panics_by_class: Vec<ClassPanics>,
+    /// The classes of instrumented actors whose handlers have failed.
+    failures_by_class: Vec<ClassFailures>,
     usage: Usage,
     #[serde(serialize_with = "as_texts")]
     notes: Vec<Caveat>,
+    /// Whether `atomscope failures` has any to list.
+    #[serde(skip)]
+    has_failures: bool,
     /// See [`Snapshot::stuck_hint`].
     #[serde(skip)]
     stuck_hint: Option<String>,
@@ -134,14 +140,14 @@ struct ClassCount {
     actors: u64,
     /// Messages in their mailboxes; `None` if no depth is known.
     waiting: Option<u64>,
-    /// 99 % of its handlers took at most so long; `None` if none was timed.
+    /// 99 % of its handlers took at most so long; `None` if too few were timed.
     p99_ns: Option<u64>,
 }
 
 impl ClassCount {
     fn of(class: Class, instruments: &Instruments) -> Self {
         let Class { name, actors, waiting, .. } = class;
-        let p99_ns = instruments.class(&name).and_then(ClassStats::p99_ns);
+        let p99_ns = instruments.class(&name).and_then(telling_p99_ns);
         Self { class: name, actors, waiting, p99_ns }
     }
 }
@@ -153,8 +159,9 @@ impl Summary {
         let notes = snapshot.caveats();
         let subsystems = subsystems::summaries(&snapshot);
         let records = records::line(&snapshot.own_records, snapshot.until);
-        let panics_by_class = by_class(&snapshot);
+        let failures_by_class = by_class(&snapshot);
         let away_workers = snapshot.away_workers().map(|away| away.list);
+        let has_failures = !snapshot.failures.log.is_empty() || !failures_by_class.is_empty();
         let stuck_hint = snapshot.stuck_hint();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
@@ -206,9 +213,10 @@ impl Summary {
             newest_dead_letters,
             subsystems,
             records,
-            panics_by_class,
+            failures_by_class,
             usage,
             notes,
+            has_failures,
             stuck_hint,
         })
     }
@@ -243,6 +251,7 @@ impl Page<'_> {
 
     fn write(mut self, summary: &Summary, region: &Region, colour: Style) -> io::Result<()> {
         let Summary { usage, actors, .. } = summary;
+        let who = who(summary.dumped_at.is_some(), &region.shown_path(), summary.pid);
         let (strong, colour) =
             if self.screen.colours { (STRONG, colour) } else { (Style::new(), Style::new()) };
         let why = summary.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -315,7 +324,7 @@ impl Page<'_> {
 
         if let Some(worst) = summary.worst.text() {
             self.title = "Worst";
-            self.plain(&worst)?;
+            self.plain(&format!("{worst}; `atomscope hot {who}`"))?;
         }
 
         self.title = "Dead letters";
@@ -332,10 +341,16 @@ impl Page<'_> {
 
         for subsystem in &summary.subsystems {
             self.title = subsystem.subsystem.title;
-            self.plain(&subsystem.line)?;
-            if *subsystem.subsystem == FAILURES {
+            let is_failures = *subsystem.subsystem == FAILURES;
+            let more = if is_failures && summary.has_failures {
+                format!("; `atomscope failures {who}`")
+            } else {
+                String::new()
+            };
+            self.plain(&format!("{}{more}", subsystem.line))?;
+            if is_failures {
                 summary
-                    .panics_by_class
+                    .failures_by_class
                     .iter()
                     .take(MAX_CLASSES)
                     .try_for_each(|class| self.plain(&class.text))?;

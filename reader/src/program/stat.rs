@@ -18,7 +18,7 @@ use crate::program::stat::metrics::MetricColumns;
 use crate::program::stat::row::{Row, Sample};
 use crate::program::table::{Screen, verdict_style};
 use crate::program::target::{SearchArgs, attach};
-use crate::program::values::{parse_interval, shifted};
+use crate::program::values::{parse_count, parse_interval, shifted};
 
 /// Print the rates of a node, one line per interval.
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ pub struct StatArgs {
     /// Time between two lines, such as 5 (seconds), 500ms, 1s or 5m; 1s if left out.
     pub interval: Option<OsString>,
     /// Number of lines; endless if left out.
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = parse_count)]
     pub count: Option<u64>,
     /// Write JSON, one object a line.
     #[arg(long, conflicts_with = "csv")]

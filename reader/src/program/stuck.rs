@@ -12,6 +12,7 @@ use atomscope::stuck::{StuckOptions, StuckReport, StuckThread};
 use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
 use atomscope::threads::{NodeProcess, ThreadRates};
+use atomscope::workers::AwayWorker;
 use clap::Args;
 use serde::Serialize;
 
@@ -19,7 +20,7 @@ use crate::program::help::WHO_HELP;
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::stacks::write_frames;
 use crate::program::table::{BAD, GOOD, ODD, STRONG, Screen};
-use crate::program::target::{SearchArgs, search, target};
+use crate::program::target::{SearchArgs, search, target, who};
 use crate::program::threads::no_process;
 use crate::program::values::parse_duration;
 
@@ -40,8 +41,8 @@ tens of microseconds: give it if a worker spins. Several handlers that wait for 
 A thread is shown with its worker of `atomscope runtime`, if there is only one that it can be, and with the time for which that \
 has not paused; the call may have begun within it. The call lasts at least as long as it was watched.
 
-A handler that waits in an `.await` keeps no thread: it is seen only of an instrumented actor (`telemetry.actors.spawn`), and so \
-is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
+A handler that waits in an `.await` keeps no thread and is seen only if its actor is instrumented (`telemetry.actors.spawn`); \
+so is the path of an actor. Handlers of these are listed if two looks at the node see the same message: they await, or run, or \
 block their worker if a thread is proved to be stuck in one of their class. That a handler awaits for long may be what it is \
 for, so it counts as stuck only if --over is given. Of a dead node, or of a dump, what was being handled at that time is shown.
 
@@ -61,7 +62,7 @@ pub struct StuckArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
     /// How long a call must last, 1s if left out: a whole number of seconds, or one with ms, s or m; at most a day. If it is given,
-    /// handlers that await for longer are stuck too.
+    /// handlers that last longer are stuck too, whether they await or run.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub over: Option<Duration>,
     /// Stop threads that run, each for some tens of microseconds, and look at them too.
@@ -85,6 +86,9 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     }
     let Some(process) = NodeProcess::of_summary(&selected.summary) else {
         tell_of_past(&selected.summary, search_args.max_size, args.json)?;
+        if !selected.summary.liveness.verdict.is_alive() || selected.summary.dump_info.is_some() {
+            note(&hint(&selected.summary));
+        }
         return Err(no_process(&selected.summary));
     };
     let look = || {
@@ -112,8 +116,10 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     written
         .or_else(|failure| if matches!(failure, Failure::OutputClosed) { Ok(()) } else { Err(failure) })?;
     report.notes.iter().for_each(|text| note(text));
-    if report.has_passed_over {
-        note("`--stop` looks at threads that run, too");
+    // A refusal for these threads has it already.
+    let is_said = |advice: &String| report.refusal.as_ref().is_some_and(|why| why.contains(advice));
+    if let Some(advice) = report.advice().filter(|advice| !is_said(advice)) {
+        note(&advice);
     }
     match &report.refusal {
         _ if report.is_stuck => Err(Failure::Found),
@@ -124,7 +130,7 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
 
 fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: Screen) -> io::Result<()> {
     let style = |style| if screen.colours { style } else { Style::new() };
-    let colour = style(match (report.is_stuck, report.has_looked() && report.candidates.is_empty()) {
+    let colour = style(match (report.is_stuck, report.is_good()) {
         (true, _) => BAD,
         (false, true) => GOOD,
         (false, false) => ODD,
@@ -170,7 +176,7 @@ fn write_handlers(
     }
 }
 
-/// What a dead node, or one that was dumped, was handling.
+/// What a dead node, or one that was dumped, was handling. It has the keys of a [`StuckReport`]; of threads nothing is known.
 #[derive(Debug, Serialize)]
 struct Past {
     node: String,
@@ -179,6 +185,14 @@ struct Past {
     why: Option<String>,
     is_stuck: bool,
     outcome: &'static str,
+    over_s: Option<f64>,
+    watched_s: Option<f64>,
+    workers: Option<usize>,
+    away_workers: Option<Vec<AwayWorker>>,
+    threads: Vec<StuckThread>,
+    possible_deadlock: Vec<u32>,
+    candidates: Vec<ThreadRates>,
+    refusal: Option<String>,
     handlers: Vec<Handler>,
 }
 
@@ -190,7 +204,7 @@ fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Resul
         return Ok(());
     }
     let HandlersInFlight { handlers, has_instruments } = HandlersInFlight::look(&summary.open(max_bytes)?)?;
-    if !has_instruments {
+    if !has_instruments && !as_json {
         return Ok(());
     }
     let past = Past {
@@ -200,6 +214,14 @@ fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Resul
         why: summary.liveness.why(),
         is_stuck: false,
         outcome: "unknown",
+        over_s: None,
+        watched_s: None,
+        workers: None,
+        away_workers: None,
+        threads: Vec::new(),
+        possible_deadlock: Vec::new(),
+        candidates: Vec::new(),
+        refusal: Some(no_process(summary).to_string()),
         handlers,
     };
     if as_json {
@@ -214,6 +236,12 @@ fn tell_of_past(summary: &RegionSummary, max_bytes: u64, as_json: bool) -> Resul
         writeln!(out, "When {} ({}) {when}, {number}", clean(&past.node), past.pid)?;
         write_handlers(out, &past.handlers, Handler::text_of_past)
     })
+}
+
+/// Which commands say more of a node that has no process.
+fn hint(summary: &RegionSummary) -> String {
+    let who = who(summary.dump_info.is_some(), &summary.path, summary.pid());
+    format!("`atomscope failures {who}` has what failed in it, and `atomscope show {who}` how it ended")
 }
 
 fn write_thread(

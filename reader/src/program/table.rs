@@ -1,5 +1,5 @@
 //! Tables for people: columns are padded to their widest cell. On a terminal a table is fitted to its width: texts are cut
-//! to a minimum, then columns are dropped in a given order. A table in a file or a pipe is never cut.
+//! to a minimum, then columns are dropped: those that are unknown in every row, then the others in a given order. A table in a file or a pipe is never cut.
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -80,6 +80,10 @@ impl Cell {
         Self::text(&value.map_or_else(|| "-".to_owned(), |value| value.to_string()))
     }
 
+    fn is_unknown(&self) -> bool {
+        matches!(&*self.text, "" | "-")
+    }
+
     /// Sets the style.
     pub fn style(self, style: Style) -> Self {
         Self { style, ..self }
@@ -93,6 +97,8 @@ pub struct Table<R> {
     rows: Vec<R>,
     /// Indices of columns, in the order in which they are dropped.
     drop_order: Vec<usize>,
+    /// Titles of the columns that are dropped after all others.
+    kept: Vec<String>,
 }
 
 /// The minimum widths of text in the first column and in other columns. No column is narrower than its title.
@@ -138,16 +144,40 @@ impl<R: AsRef<[Cell]>> Table<R> {
     /// A table without rows. Each row must have as many cells as there are columns.
     pub fn new<T: Into<String>>(columns: impl IntoIterator<Item = (T, Side)>) -> Self {
         let columns = columns.into_iter().map(|(title, side)| (title.into(), side)).collect();
-        Self { columns, rows: Vec::new(), drop_order: Vec::new() }
+        Self { columns, rows: Vec::new(), drop_order: Vec::new(), kept: Vec::new() }
     }
 
-    /// Sets the order in which columns are dropped on a narrow terminal, by title. Columns that are not named are dropped
-    /// after these.
+    /// Sets the order in which columns are dropped on a narrow terminal, by title, after those that are unknown in every row.
+    /// Columns that are not named are dropped after these.
     pub fn drop_order<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
         let titles = titles.into_iter();
         let indices = titles.filter_map(|title| self.columns.iter().position(|(known, _)| known == title));
         self.drop_order = indices.filter(|at| *at > 0).collect();
         self
+    }
+
+    /// Drops these columns after all others, by title: the table is sorted or filtered by them.
+    pub fn keep(self, titles: impl IntoIterator<Item = String>) -> Self {
+        Self { kept: titles.into_iter().collect(), ..self }
+    }
+
+    fn is_unknown(&self, at: usize) -> bool {
+        self.rows.iter().all(|row| row.as_ref()[at].is_unknown())
+    }
+
+    /// The order in which columns are dropped: first those that are unknown in every row.
+    fn leaving(&self) -> Vec<usize> {
+        let unknown = |at: &usize| self.is_unknown(*at);
+        let is_kept = |at: &usize| self.kept.contains(&self.columns[*at].0);
+        let from_last = || (1..self.columns.len()).rev();
+        let mut order: Vec<usize> = Vec::new();
+        let known = self.drop_order.iter().copied().chain(from_last());
+        for at in from_last().filter(unknown).chain(known).filter(|at| !is_kept(at)) {
+            if !order.contains(&at) {
+                order.push(at);
+            }
+        }
+        order
     }
 
     pub fn row(&mut self, row: R) {
@@ -170,7 +200,7 @@ impl<R: AsRef<[Cell]>> Table<R> {
             }
         }
         let kept = match screen.columns {
-            Some(available) => fit(&columns, &self.drop_order, available),
+            Some(available) => fit(&columns, &self.leaving(), available),
             None => columns.iter().map(|column| column.natural).enumerate().collect(),
         };
         for row in std::iter::once(titles.as_slice()).chain(self.rows.iter().map(R::as_ref)) {
@@ -315,6 +345,27 @@ mod tests {
         assert_eq!(titles(41), ["JOURNAL", "FAILURES(writes)", "REPLAYS"]);
         assert_eq!(titles(33), ["JOURNAL", "FAILURES(writes)"]);
         assert_eq!(titles(24), ["JOURNAL"]);
+    }
+
+    #[test]
+    fn what_is_unknown_in_every_row_leaves_first_and_what_was_asked_for_last() {
+        let table = |kept: &[&str]| {
+            let mut table = Table::new(["PATH", "A", "DEPTH", "B"].map(|title| (title, Side::Right)))
+                .keep(kept.iter().map(|title| (*title).to_owned()));
+            table.row(["/a", "1", "-", "2"].map(Cell::text));
+            let mut out = Vec::new();
+            table.write(&mut out, Screen { columns: Some(12), ..PLAIN }).unwrap();
+            String::from_utf8(out)
+                .unwrap()
+                .lines()
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(table(&[]), "PATH A B");
+        assert_eq!(table(&["DEPTH"]), "PATH DEPTH");
     }
 
     #[test]

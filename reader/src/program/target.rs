@@ -1,9 +1,10 @@
 //! The node that a command works on: WHO, and the options that say where to search.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atomscope::find::{AttachedRegion, Search, Target};
+use atomscope::text::clean_path;
 use clap::Args;
 
 use crate::program::output::{Failure, note};
@@ -32,6 +33,11 @@ pub fn attach(search_args: &SearchArgs, who: Option<OsString>) -> Result<Attache
         note(text);
     }
     Ok(attached)
+}
+
+/// A WHO that names this region again. Safe to print.
+pub fn who(is_dump: bool, path: &Path, pid: u64) -> String {
+    if is_dump { clean_path(path) } else { pid.to_string() }
 }
 
 /// The target that WHO or `--region` names.

@@ -44,7 +44,7 @@ Columns:
 
 Values are over the INTERVAL, from the start of the command; the thread with the most processor time comes first. `-` is \
 unknown: the kernel does not tell it, or not to this user. A thread that ends meanwhile is left out. ROLE, PARKED and AWAKE are the only \
-ones that the node tells; it does so if it gives the builder of its runtime to `watch_runtime`. A narrow terminal \
+ones that the node tells; it does so if it gives the builder of its runtime to `watch_runtime`, else these are left out. A narrow terminal \
 drops columns in this order: PROCESSOR, NODE, PID, FORCED(/s), VOLUNTARY(/s), QUEUED(%), PARKED(s), AWAKE(s), ROLE, WAITS IN.
 
 INTERVAL is a number of seconds, or a number with ms, s or m. WHO can be left out before an INTERVAL with a unit.
@@ -205,7 +205,14 @@ pub fn why_no_process(identity: &Identity, liveness: &Liveness, is_dump: bool, w
 
 fn show(rows: &[Row]) -> Result<(), Failure> {
     let (left, right) = (Side::Left, Side::Right);
-    let mut table = Table::new([
+    // Most nodes do not tell these.
+    let is_told = |title: &str| match title {
+        "ROLE" => rows.iter().any(|row| row.thread.worker.is_some()),
+        "PARKED(s)" => rows.iter().any(|row| row.thread.parked_s.is_some()),
+        "AWAKE(s)" => rows.iter().any(|row| row.thread.awake_s.is_some()),
+        _ => true,
+    };
+    let columns = [
         ("THREAD", left),
         ("TID", right),
         ("PID", right),
@@ -220,8 +227,10 @@ fn show(rows: &[Row]) -> Result<(), Failure> {
         ("PARKED(s)", right),
         ("AWAKE(s)", right),
         ("WAITS IN", left),
-    ])
-    .drop_order([
+    ];
+    let is_shown = columns.map(|(title, _)| is_told(title));
+    let shown = columns.into_iter().zip(is_shown).filter_map(|(column, is_shown)| is_shown.then_some(column));
+    let mut table = Table::new(shown).drop_order([
         "PROCESSOR",
         "NODE",
         "PID",
@@ -233,13 +242,12 @@ fn show(rows: &[Row]) -> Result<(), Failure> {
         "ROLE",
         "WAITS IN",
     ]);
-    rows.iter().for_each(|row| table.row(cells(row)));
+    for row in rows {
+        let shown =
+            cells(row).into_iter().zip(is_shown).filter_map(|(cell, is_shown)| is_shown.then_some(cell));
+        table.row(shown.collect::<Vec<_>>());
+    }
     to_people(|out| table.write(out, Screen::stdout()))
-}
-
-/// What a thread is to its async runtime, in a word; `None` if it is unknown.
-pub fn role(thread: &ThreadRates) -> Option<&'static str> {
-    thread.worker.map(|is_worker| if is_worker { "worker" } else { "other" })
 }
 
 fn cells(row: &Row) -> [Cell; 14] {
@@ -251,7 +259,7 @@ fn cells(row: &Row) -> [Cell; 14] {
         Cell::known(Some(thread.tid)),
         Cell::known(Some(row.pid)),
         Cell::text(&row.node),
-        Cell::known(role(thread)),
+        Cell::known(thread.role()),
         match thread.state {
             "running" => state.style(GOOD),
             "sleeping" | "idle" => state,

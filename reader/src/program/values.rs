@@ -12,6 +12,12 @@ use crate::program::output::Failure;
 /// A longer interval is most likely a mistake.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
 
+/// Parses a number from 1 on.
+pub fn parse_count(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "give a whole number, at least 1".to_owned())
+}
+
 /// Whether the text is digits only.
 pub fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())

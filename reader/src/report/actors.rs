@@ -159,7 +159,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         ..column(text("class"), Get::Text(|row| Some(row.actor.class())))
     },
     ActorColumn {
-        names: &["depth"],
+        names: &["depth", "mailbox_depth"],
         key: Some("mailbox_depth"),
         detail: Some("mailbox depth (msgs)"),
         is_in_list: true,
@@ -186,7 +186,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         ..instrumented(number("handled", "/s"), Get::Float(|row| Some(row.rates?.handled_per_s)))
     },
     ActorColumn {
-        names: &["busy"],
+        names: &["busy", "busy_percent"],
         key: Some("busy_percent"),
         detail: Some("busy (%)"),
         is_sort: true,
@@ -206,17 +206,17 @@ pub const COLUMNS: &[ActorColumn] = &[
         ..instrumented(number("restarts", ""), Get::Number(|row| Some(row.actor.stats()?.restarts.into())))
     },
     ActorColumn {
-        names: &["running_s"],
+        names: &["running", "running_s"],
         key: Some("running_s"),
         detail: Some("running (s)"),
         is_sort: true,
         ..instrumented(number("running_s", "s"), Get::Float(|row| row.running_s()))
     },
     ActorColumn {
-        names: &["running"],
-        key: Some("running"),
-        detail: Some("running"),
-        ..instrumented(text("running"), Get::Text(|row| row.running()))
+        names: &["variant"],
+        key: Some("variant"),
+        detail: Some("variant"),
+        ..instrumented(text("variant"), Get::Text(|row| row.variant()))
     },
     ActorColumn {
         names: &["mode"],
@@ -462,6 +462,11 @@ impl<'a> ActorRow<'a> {
         fields.map(|(name, column)| Field::new(*name, column.column.kind(true))).collect()
     }
 
+    /// The column of the field with this index.
+    pub fn column_of(field: usize) -> Option<&'static ActorColumn> {
+        FIELDS.get(field).map(|(_, column)| *column)
+    }
+
     /// Seconds from its spawn to [`ActorRow::until`].
     pub fn age_s(&self) -> Option<f64> {
         self.until?.since(&self.actor.spawned()?).map(seconds)
@@ -481,7 +486,7 @@ impl<'a> ActorRow<'a> {
 
 impl<'a> ActorRow<'a> {
     /// The variant of the message whose handler is in flight.
-    fn running(&self) -> Option<&'a str> {
+    fn variant(&self) -> Option<&'a str> {
         let stats = self.actor.stats()?;
         stats.in_flight.and(stats.variant)
     }

@@ -11,7 +11,7 @@ use crate::attach::{AttachError, Region};
 pub const ORDERS: [(&str, &str); 5] = [
     ("busy", "busy_percent"),
     ("handled", "handled_per_s"),
-    ("depth", "depth"),
+    ("depth", "mailbox_depth"),
     ("growth", "growth_per_s"),
     ("failures", "failures"),
 ];
@@ -80,6 +80,7 @@ pub fn hot(list: &ActorList, at: Option<Moment>, rates: Option<&Rates>) -> List 
     for name in ["handled_per_s", "busy_percent"] {
         if let Some(at) = hot.column(name) {
             hot.rows.sort_by(|a, b| a[at].compare(&b[at], false));
+            hot.sorted_by = Some(at);
         }
     }
     hot
@@ -92,6 +93,7 @@ fn of_life(stats: &ActorStats<'_>, spawned: Option<Moment>, at: Option<Moment>) 
         busy_percent: busy_percent(stats, spawned, at)?,
         failures_per_s: f64::from(stats.failures) / life_s,
         failures: stats.failures.into(),
+        restarts: stats.restarts.into(),
         growth_per_s: None,
     })
 }
@@ -110,12 +112,13 @@ fn row(
         class,
         Value::of(did, |did| Value::Float(did.busy_percent)),
         Value::of(did, |did| tenths(did.handled_per_s)),
-        Value::of(depth, Value::Number),
-        Value::of(did.and_then(|did| did.growth_per_s), tenths),
-        Value::of(did, |did| Value::Number(did.failures)),
         Value::of(in_flight(stats, at), |time| Value::Float(seconds(time))),
         Value::of(flight.and(stats.variant), Value::text),
         Value::of(flight.and_then(|flight| flight.mode), |mode| Value::text(mode.word())),
+        Value::of(depth, Value::Number),
+        Value::of(did.and_then(|did| did.growth_per_s), tenths),
+        Value::of(did, |did| Value::Number(did.failures)),
+        Value::of(did, |did| Value::Number(did.restarts)),
     ]
 }
 
@@ -124,15 +127,17 @@ pub fn empty() -> List {
     List::new("hot", "PATH", COLUMNS, [])
 }
 
-const COLUMNS: [super::list::Column; 10] = [
+/// On a narrow screen the last ones are left out first.
+const COLUMNS: [super::list::Column; 11] = [
     text("path"),
     text("class"),
     number("busy_percent", "%"),
     number("handled_per_s", "/s"),
-    number("depth", "msgs"),
+    number("running_s", "s"),
+    text("variant"),
+    text("mode"),
+    number("mailbox_depth", "msgs"),
     number("growth_per_s", "/s"),
     number("failures", ""),
-    number("running_s", "s"),
-    text("running"),
-    text("mode"),
+    number("restarts", ""),
 ];

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use atomscope_layout::decode::{ActorList, ActorStats, Moment};
+use atomscope_layout::decode::{ActorList, ActorStats, ClassStats, Moment};
 
 /// What each instrumented actor of a list had done at one time, to compare it with a later one.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,7 @@ struct Done {
     handled: u64,
     busy_ns: u64,
     failures: u32,
+    restarts: u32,
     depth: Option<u64>,
     spawned: Option<Moment>,
 }
@@ -33,6 +34,8 @@ pub struct ActorRates {
     pub failures_per_s: f64,
     /// Failures in the whole time.
     pub failures: u64,
+    /// Restarts in the whole time.
+    pub restarts: u64,
     /// By how much its mailbox has grown, in messages per second; negative if it has shrunk. `None` if its depth is unknown.
     pub growth_per_s: Option<f64>,
 }
@@ -52,8 +55,8 @@ impl Activity {
     /// What the actors of `list`, which was read at the time `at`, had done.
     pub fn of(list: &ActorList, at: Option<Moment>) -> Self {
         let done = |stats: ActorStats<'_>, depth, spawned| {
-            let ActorStats { handled, failures, .. } = stats;
-            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures, depth, spawned })
+            let ActorStats { handled, failures, restarts, .. } = stats;
+            (stats.cell, Done { handled, busy_ns: busy_ns(&stats, at), failures, restarts, depth, spawned })
         };
         let named = list
             .iter()
@@ -71,16 +74,24 @@ impl Activity {
             let came = || {
                 let is_new = now.spawned?.is_after(&earlier.at?);
                 let depth = now.depth.map(|_| 0);
-                is_new.then_some(Done { handled: 0, busy_ns: 0, failures: 0, depth, spawned: now.spawned })
+                is_new.then_some(Done {
+                    handled: 0,
+                    busy_ns: 0,
+                    failures: 0,
+                    restarts: 0,
+                    depth,
+                    spawned: now.spawned,
+                })
             };
             let then = earlier.by_cell.get(cell).copied().or_else(came)?;
             let growth = |now: u64, then: u64| tenths((now as f64 - then as f64) / time.as_secs_f64());
             let grown = |now: u64, then: u64| now.saturating_sub(then) as f64 / time.as_secs_f64();
             let rates = ActorRates {
-                handled_per_s: grown(now.handled, then.handled),
+                handled_per_s: tenths(grown(now.handled, then.handled)),
                 busy_percent: percent(grown(now.busy_ns, then.busy_ns) / 1e9),
                 failures_per_s: grown(now.failures.into(), then.failures.into()),
                 failures: now.failures.saturating_sub(then.failures).into(),
+                restarts: now.restarts.saturating_sub(then.restarts).into(),
                 growth_per_s: now.depth.zip(then.depth).map(|(now, then)| growth(now, then)),
             };
             Some((*cell, rates))
@@ -90,14 +101,24 @@ impl Activity {
 }
 
 /// Time in handlers, with that in flight, in nanoseconds.
-fn busy_ns(stats: &ActorStats<'_>, at: Option<Moment>) -> u64 {
+pub(super) fn busy_ns(stats: &ActorStats<'_>, at: Option<Moment>) -> u64 {
     let flight = in_flight(stats, at).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     stats.busy_ns.saturating_add(flight)
 }
 
-/// How long the handler in flight lasts; `None` without one, or if its begin is unknown.
+/// How long the handler in flight has lasted so far; `None` without one, or if its begin is unknown.
 pub fn in_flight(stats: &ActorStats<'_>, at: Option<Moment>) -> Option<Duration> {
     at?.since(&stats.in_flight?.since?)
+}
+
+/// The weight of a message that is timed, unless every message is: the region does not tell it.
+const TIMED_EVERY: u64 = 16;
+/// So many messages at least must have been timed for their slowest hundredth to tell something.
+const TELLING: u64 = 100;
+
+/// As [`ClassStats::p99_ns`]; `None` if too few messages were timed for it to tell something.
+pub fn telling_p99_ns(class: &ClassStats) -> Option<u64> {
+    class.p99_ns().filter(|_| class.handle_time.count >= TELLING * TIMED_EVERY)
 }
 
 /// The share of an actor's life in which a handler was in flight, in percent.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use atomscope_layout::decode::{DeadLetters, Moment};
+use atomscope_layout::dto::DeadLetterRecord;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Event, Follower};
 
@@ -88,12 +89,23 @@ impl Letters {
         Ok(Self { letters, snapshot, recipients })
     }
 
-    /// The storms. That with the most letters is first. The recipients of which no class is known count as one class.
+    /// The storms. That with the most letters is first. A recipient of which no class is known
+    /// counts to the class of the others with that message, if it is one, or else all of these are one class.
     pub fn storms(&self) -> List {
         let mut storms: HashMap<(Option<&str>, &str), Storm<'_>> = HashMap::new();
+        let class_of = |letter: &DeadLetterRecord| {
+            self.recipients.get(&letter.recipient).and_then(|recipient| recipient.class.as_deref())
+        };
+        // The only known class that a type of messages went to; `None` if there are several.
+        let mut only: HashMap<&str, Option<&str>> = HashMap::new();
+        for letter in &self.letters.recent {
+            let Some(class) = class_of(letter) else { continue };
+            let known = only.entry(&letter.message_type).or_insert(Some(class));
+            *known = known.filter(|known| *known == class);
+        }
         for (letter, at) in self.letters.recent.iter().zip(0..) {
-            let class =
-                self.recipients.get(&letter.recipient).and_then(|recipient| recipient.class.as_deref());
+            let only = only.get(letter.message_type.as_str()).copied().flatten();
+            let class = class_of(letter).or(only);
             let storm = storms.entry((class, &letter.message_type)).or_insert_with(|| Storm {
                 count: 0,
                 recipients: HashSet::new(),

@@ -133,8 +133,13 @@ impl Value {
             Self::Count(number) => format!("{number} values").into(),
             Self::CountRate(rate) => format!("{rate:.1}/s").into(),
             Self::Signed(number) => number.to_string().into(),
-            Self::Float(number) if unit == "s" => format!("{number:.1}").into(),
-            Self::Float(number) => number.to_string().into(),
+            // A value that is not a measurement has no unit.
+            Self::Float(number) if unit.is_empty() => number.to_string().into(),
+            // A small share is not shown as none.
+            Self::Float(number) if unit == "%" && *number != 0.0 && number.abs() < 0.05 => {
+                format!("{number:.3}").into()
+            }
+            Self::Float(number) => format!("{number:.1}").into(),
             Self::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
             Self::Text(text) => text.into(),
             Self::Texts(texts) => texts.join(",").into(),
@@ -204,6 +209,8 @@ impl Column {
     /// Its title: `INBOUND(KiB)` for `inbound_bytes`, `EVENTS` for `events` in events.
     pub fn title(&self) -> String {
         let Self { name, unit, .. } = *self;
+        // A mailbox is the only thing with a depth.
+        let name = name.strip_prefix("mailbox_").unwrap_or(name);
         if name == unit {
             return name.to_uppercase();
         }
@@ -269,8 +276,10 @@ pub struct List {
     pub few: usize,
     /// Whether it ignores every [`Selection`].
     pub is_fixed: bool,
-    /// The column that a [`Selection`] sorted it by.
+    /// The column that it is sorted by, if that is known.
     pub sorted_by: Option<usize>,
+    /// The columns that its filter compares.
+    pub filtered_by: Vec<usize>,
 }
 
 impl List {
@@ -282,7 +291,16 @@ impl List {
         rows: impl IntoIterator<Item = Vec<Value>>,
     ) -> Self {
         let (columns, rows) = (columns.into_iter().collect(), rows.into_iter().collect());
-        Self { name, title, columns, rows, few: usize::MAX, is_fixed: false, sorted_by: None }
+        Self {
+            name,
+            title,
+            columns,
+            rows,
+            few: usize::MAX,
+            is_fixed: false,
+            sorted_by: None,
+            filtered_by: Vec::new(),
+        }
     }
 
     /// The index of a column: by its name, `name` for the first one, or `age`.
@@ -303,6 +321,8 @@ impl List {
         let mut of = Fields::default();
         of.add_those_of(self);
         let query = Query::parse(query, &of.fields)?;
+        self.filtered_by =
+            query.compared().iter().filter_map(|field| of.columns.get(*field).copied()).collect();
         let (columns, fields) = (&self.columns, &of.columns);
         let as_row = |row| ListRow { columns, fields, row };
         let is_found: Vec<bool> = self.rows.iter().map(|row| query.matches(&as_row(row))).collect();
@@ -313,6 +333,12 @@ impl List {
         let mut is_found = is_found.into_iter();
         self.rows.retain(|_| is_found.next().unwrap_or_default());
         Ok(unknown)
+    }
+
+    /// Whether there are rows, and the column that they are sorted by is unknown for all of them.
+    pub fn is_unsorted(&self) -> bool {
+        let is_unknown = |at| self.rows.iter().all(|row| row.get(at).is_none_or(Value::is_unknown));
+        !self.rows.is_empty() && self.sorted_by.is_some_and(is_unknown)
     }
 
     /// Keeps the selected rows. The result says in sentences why there are not more.
@@ -367,6 +393,10 @@ impl Fields {
             let title = title.split('(').next().unwrap_or_default().to_lowercase();
             self.add(title, column.kind(true), at);
             self.add(column.name.to_owned(), column.kind(false), at);
+        }
+        if let Some(deepest) = list.columns.iter().position(|column| column.name == "deepest") {
+            // A group is as deep as the deepest of its actors.
+            self.add("depth".to_owned(), list.columns[deepest].kind(true), deepest);
         }
         if let Some(first) = list.columns.first() {
             // The first column has a title of its own, and can be called `name` in every list.

@@ -1,10 +1,11 @@
 //! The worst of the instrumented actors of a node, one by each measure.
 
 use atomscope_layout::decode::{ActorList, ClassStats, Instruments, Moment};
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use super::human::{duration, seconds};
-use super::instruments::{busy_percent, in_flight};
+use super::instruments::{busy_percent, in_flight, telling_p99_ns};
 use crate::attach::{AttachError, Region};
 use crate::text::clean;
 
@@ -24,14 +25,26 @@ pub struct Worst {
 }
 
 /// An actor and its value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WorstActor<T> {
     /// Its path; not safe to print. `None` if it is unknown.
     pub path: Option<String>,
     /// Its class; not safe to print. `None`: one of all other classes.
     pub class: Option<String>,
+    /// The name of the value in JSON.
+    pub measure: &'static str,
     /// The value.
     pub value: T,
+}
+
+impl<T: Serialize> Serialize for WorstActor<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &self.path)?;
+        map.serialize_entry("class", &self.class)?;
+        map.serialize_entry(self.measure, &self.value)?;
+        map.end()
+    }
 }
 
 /// A class and its value.
@@ -70,16 +83,22 @@ impl Worst {
         let unnamed = list.unnamed().map(|(class, stats)| (None, class, Some(stats), None, None));
         for (path, class, stats, depth, spawned) in named.chain(unnamed) {
             let actor = (path, class);
-            keep(&mut worst.deepest, actor, depth.filter(|depth| *depth > 0));
+            keep(&mut worst.deepest, "mailbox_depth", actor, depth.filter(|depth| *depth > 0));
             let Some(stats) = stats else { continue };
             let busy = busy_percent(&stats, spawned, until);
-            keep(&mut worst.busiest, actor, busy.filter(|busy| *busy > 0.0));
-            keep(&mut worst.failing, actor, Some(u64::from(stats.failures)).filter(|failures| *failures > 0));
+            keep(&mut worst.busiest, "busy_percent", actor, busy.filter(|busy| *busy > 0.0));
+            keep(
+                &mut worst.failing,
+                "failures",
+                actor,
+                Some(u64::from(stats.failures)).filter(|failures| *failures > 0),
+            );
             let running = in_flight(&stats, until).map(seconds);
-            keep(&mut worst.longest, actor, running.filter(|running| *running >= TELLING_S));
+            keep(&mut worst.longest, "running_s", actor, running.filter(|running| *running >= TELLING_S));
         }
-        let p99 =
-            |class: &ClassStats| Some(WorstClass { class: class.class.clone()?, p99_ns: class.p99_ns()? });
+        let p99 = |class: &ClassStats| {
+            Some(WorstClass { class: class.class.clone()?, p99_ns: telling_p99_ns(class)? })
+        };
         worst.slowest = classes.iter().filter_map(p99).max_by_key(|class| class.p99_ns);
         worst
     }
@@ -118,12 +137,13 @@ impl<T> WorstActor<T> {
 /// Keeps the greatest value, the first one of equal ones.
 fn keep<T: PartialOrd + Copy>(
     worst: &mut Option<WorstActor<T>>,
+    measure: &'static str,
     (path, class): (Option<&str>, Option<&str>),
     value: Option<T>,
 ) {
     let Some(value) = value else { return };
     if worst.as_ref().is_none_or(|worst| value > worst.value) {
         let (path, class) = (path.map(str::to_owned), class.map(str::to_owned));
-        *worst = Some(WorstActor { path, class, value });
+        *worst = Some(WorstActor { path, class, measure, value });
     }
 }

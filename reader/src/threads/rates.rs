@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::task::{ThreadSample, ThreadSamples, state_word};
 
@@ -33,6 +33,7 @@ pub struct ThreadRates {
     /// Processor time since its start, in seconds.
     pub cpu_s: Option<f64>,
     /// Whether it is a worker of an async runtime; `None` unless its node watches that from its builder.
+    #[serde(rename = "role", serialize_with = "role_word")]
     pub worker: Option<bool>,
     /// For how long this worker has slept for lack of work, in seconds; `None` while it does not.
     pub parked_s: Option<f64>,
@@ -40,7 +41,21 @@ pub struct ThreadRates {
     pub awake_s: Option<f64>,
 }
 
+/// In JSON it is a word, as people are shown it.
+fn role_word<S: Serializer>(worker: &Option<bool>, serializer: S) -> Result<S::Ok, S::Error> {
+    role(*worker).serialize(serializer)
+}
+
+fn role(worker: Option<bool>) -> Option<&'static str> {
+    worker.map(|is_worker| if is_worker { "worker" } else { "other" })
+}
+
 impl ThreadRates {
+    /// What it is to its async runtime, in a word; `None` if it is unknown.
+    pub fn role(&self) -> Option<&'static str> {
+        role(self.worker)
+    }
+
     /// Without an interval the rates are unknown.
     fn new(before: Option<&ThreadSample>, now: &ThreadSample, interval: Option<Duration>) -> Self {
         // A thread that was not there before has begun in the interval, with all its numbers at 0.

@@ -168,7 +168,9 @@ fn a_sentence_about_the_newest_panic_has_its_own_message_and_actor() {
     let _lock = node.live(&dir);
     let shown = dir.run(["show"]).ok();
     assert!(
-        shown.contains(" in akka://Shop/user/butcher on thread shop-worker: oven 8 is cold\n"),
+        shown.contains(
+            " in akka://Shop/user/butcher on thread shop-worker: oven 8 is cold; `atomscope failures "
+        ),
         "{shown}"
     );
     let listing = dir.run(["failures", "--json"]).json();
@@ -178,23 +180,28 @@ fn a_sentence_about_the_newest_panic_has_its_own_message_and_actor() {
 }
 
 #[test]
-fn show_has_the_panics_of_each_class_of_instrumented_actors_with_the_newest() {
+fn show_has_the_failures_of_each_class_of_instrumented_actors_with_the_newest() {
     let dir = RegionDir::new();
     let (node, _) = instrumented::bakery();
     let class = Instruments::of(&node).name("shop::Baker");
     let _lock = node.live(&dir);
     let shown = dir.run(["show"]).ok();
-    assert!(shown.contains("  shop::Baker: 2 panics\n"), "none is kept one by one: {shown}");
+    assert!(shown.contains("  shop::Baker: 2 failures\n"), "none is kept one by one: {shown}");
     let json = dir.run(["show", "--json"]).json();
-    let unknown = json!({"class": "shop::Baker", "panics": 2, "newest_s": null, "newest_message": null});
-    assert_eq!(json["panics_by_class"], json!([unknown]));
+    let unknown = json!({"class": "shop::Baker", "failures": 2, "newest_s": null, "newest_message": null});
+    assert_eq!(json["failures_by_class"], json!([unknown]));
+    let listing = dir.run(["failures", "--json"]).json();
+    assert_eq!(listing["failures_by_class"], json["failures_by_class"]);
+    assert!(shown.contains("handlers failed 2 times: shop::Baker 2"), "{shown}");
+    let findings = dir.run(["doctor"]).stdout;
+    assert!(findings.contains("handlers failed 2 times") && !findings.contains("no panic"), "{findings}");
 
     let dir = RegionDir::new();
     node.panic(at(20), &Report { message: Some("the oven is cold"), class, ..COLD });
     node.panic(at(5), &Report { message: Some("another class"), ..COLD });
     let _lock = node.live(&dir);
     let shown = dir.run(["show"]).ok();
-    let line = shown.lines().find(|line| line.contains("shop::Baker: 2 panics, newest ")).unwrap();
+    let line = shown.lines().find(|line| line.contains("shop::Baker: 2 failures, newest panic ")).unwrap();
     assert!(line.ends_with(" ago: the oven is cold"), "{shown}");
 }
 
@@ -245,7 +252,7 @@ fn show_says_how_many_failed_and_what_failed_last() {
     let _lock = bakery().live(&dir);
     let stdout = dir.run(["show"]).ok();
     let line = stdout.lines().find(|line| line.starts_with("     Failures: 3 panics, 1 error")).unwrap();
-    assert!(line.ends_with(": too late"), "{stdout}");
+    assert!(line.contains(": too late; `atomscope failures "), "{stdout}");
     let json = dir.run(["show", "--json"]).json();
     assert_eq!(json["subsystems"]["failures"]["panics"], 3);
     assert_eq!(json["usage"]["failures"], json!({"used": 3, "capacity": 16}));

@@ -43,9 +43,20 @@ fn classes_have_what_their_actors_did_and_those_without_instruments_only_live() 
         assert_eq!(found[1][quantile], Value::Null, "no message was timed");
     }
     let stdout = dir.run(["actors", "--by", "class"]).ok();
-    let titles =
-        ["CLASS", "LIVE", "HANDLED", "BUSY(ms)", "P50(ms)", "P99(ms)", "FAILURES", "RESTARTS", "WAITING"];
-    assert_eq!(words(&stdout)[0], titles);
+    let titles = [
+        "CLASS",
+        "LIVE",
+        "HANDLED(msgs)",
+        "BUSY(ms)",
+        "P50(ms)",
+        "P99(ms)",
+        "LONGEST(s)",
+        "FAILURES",
+        "RESTARTS",
+    ];
+    assert_eq!(words(&stdout)[0], [titles.as_slice(), &["WAITING(msgs)"]].concat());
+    let longest = found[0]["longest_s"].as_f64().unwrap();
+    assert!((7.0..60.0).contains(&longest) && found[1]["longest_s"].is_null(), "{found:?}");
 }
 
 #[test]
@@ -82,6 +93,11 @@ fn subtrees_are_those_of_a_parent_or_of_a_level_and_actors_without_a_path_are_ap
     let found = rows(&dir, &["--by", "subtree", "--level", "1"]);
     let all = [json!("akka://Shop/user"), json!(3), json!(2), json!(34), json!(2), json!(150)];
     assert_eq!(columns(&found, &names), [all, unnamed]);
+    // The handler in flight is in the busy time, and its actor is as deep as the subtree.
+    assert!(found[0]["busy_ns"].as_u64() > Some(9_000_000_000), "{found:?}");
+    assert!(found[0]["longest_s"].as_f64() > Some(7.0), "{found:?}");
+    let deep = rows(&dir, &["--by", "subtree", "--filter", "depth > 100"]);
+    assert_eq!(columns(&deep, &["subtree"]), [[json!("akka://Shop/user/desk")]]);
 }
 
 #[test]
@@ -99,6 +115,9 @@ fn groups_are_filtered_and_sorted_by_their_own_columns() {
     assert!(dir.run(["actors", "--sort", "p99"]).failed(2).contains("give --by"));
     assert!(dir.run(["actors", "--by", "class", "--filter", "age > 1"]).failed(2).contains("--filter"));
     assert!(dir.run(["actors", "--by", "class", "--tree"]).failed(2).contains("--tree"));
+    assert!(dir.run(["actors", "--by", "subtree", "--level", "0"]).failed(2).contains("at least 1"));
+    let none = dir.run(["actors", "--by", "class", "--filter", "Butcher"]);
+    assert!(none.stderr.contains("none of 3 groups matches"), "{none:?}");
 }
 
 #[test]

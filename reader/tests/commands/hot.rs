@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use atomscope::attach::{MAX_BYTES, Region};
 use atomscope::report::hot::Look;
+use atomscope_layout::Capacities;
 use atomscope_layout::cells::Cells;
 use atomscope_layout::records::ActorRecord;
 use serde_json::{Value, json};
 
 use crate::fixture::instrumented::{NOW_S, bakery};
+use crate::fixture::instruments::Instruments;
 use crate::fixture::nodes::{shop, words};
-use crate::fixture::{Actor, Node, RegionDir};
+use crate::fixture::{Actor, Node, RegionDir, small};
 
 const ANNA: &str = "akka://Shop/user/desk/anna";
 const BERT: &str = "akka://Shop/user/desk/bert";
@@ -27,7 +29,10 @@ fn of_a_dead_node_each_actor_is_shown_with_what_it_did_in_its_life() {
     let (node, _) = bakery();
     node.dead(&dir);
     let ran = dir.run(["hot", "--json"]);
-    assert!(ran.stderr.contains("over the life of each actor"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("rates are averages over the life of each actor, because the node has ended"),
+        "{ran:?}"
+    );
     let rows = ran.json();
     // The oven has no path, so nobody knows how long it has lived.
     assert_eq!(column(&rows, "path"), [json!(BERT), json!(ANNA), Value::Null]);
@@ -36,14 +41,14 @@ fn of_a_dead_node_each_actor_is_shown_with_what_it_did_in_its_life() {
     let busy = bert["busy_percent"].as_f64().unwrap();
     assert!((7.0..12.0).contains(&busy), "the handler in flight counts: {bert}");
     assert_eq!(
-        (&bert["running"], &bert["mode"], &bert["failures"], &bert["depth"]),
+        (&bert["variant"], &bert["mode"], &bert["failures"], &bert["mailbox_depth"]),
         (&json!("Bread"), &json!("awaits"), &json!(2), &json!(150))
     );
     assert!((2.5..3.1).contains(&rows[1]["busy_percent"].as_f64().unwrap()), "{rows}");
     assert_eq!(rows[1]["running_s"], Value::Null);
     let oven = &rows[2];
     assert_eq!(
-        (&oven["class"], &oven["busy_percent"], &oven["depth"]),
+        (&oven["class"], &oven["busy_percent"], &oven["mailbox_depth"]),
         (&json!("shop::Oven"), &Value::Null, &Value::Null)
     );
 }
@@ -99,7 +104,7 @@ fn the_first_rows_are_the_greatest_of_what_was_asked_for_and_a_condition_filters
     assert_eq!(first(&["--sort", "depth", "-n", "1"]).as_deref(), Some(BERT));
     assert_eq!(first(&["--sort", "failures"]).as_deref(), Some(BERT));
     assert_eq!(first(&["--filter", "depth < 100 and class ~ Baker"]).as_deref(), Some(ANNA));
-    let rows = dir.run(["hot", "--json", "--filter", "depth > 100"]).json();
+    let rows = dir.run(["hot", "--json", "--filter", "depth > 100 and mailbox_depth > 100"]).json();
     assert_eq!(column(&rows, "path"), [BERT]);
     assert_eq!(dir.run(["hot", "--json", "-n", "2"]).json().as_array().unwrap().len(), 2);
     assert!(dir.run(["hot", "--filter", "nothing > 1"]).failed(2).contains("--filter"));
@@ -111,12 +116,13 @@ fn the_first_rows_are_the_greatest_of_what_was_asked_for_and_a_condition_filters
             "CLASS",
             "BUSY(%)",
             "HANDLED(/s)",
+            "RUNNING(s)",
+            "VARIANT",
+            "MODE",
             "DEPTH(msgs)",
             "GROWTH(/s)",
             "FAILURES",
-            "RUNNING(s)",
-            "RUNNING",
-            "MODE"
+            "RESTARTS"
         ]
     );
     assert_eq!(words(&stdout)[1][..2], [BERT, "shop::Baker"]);
@@ -133,10 +139,42 @@ fn a_live_node_is_looked_at_as_often_as_it_was_asked_for() {
 }
 
 #[test]
+fn a_node_whose_instrumented_actors_have_stopped_is_told_where_their_numbers_are() {
+    let dir = RegionDir::new();
+    let node = Node::sized("n", Capacities { instruments: 2, classes: 4, variants: 4, ..small() }, |_| {});
+    Instruments::of(&node).register(1, "shop::Baker");
+    let _lock = node.live(&dir);
+    let stderr = dir.run(["hot", "10ms"]).stderr;
+    let hint = format!("`atomscope actors {} --by class`", std::process::id());
+    assert!(stderr.contains(&hint) && !stderr.contains("telemetry.actors"), "{stderr}");
+}
+
+#[test]
+fn what_leaves_nothing_is_said() {
+    let dir = RegionDir::new();
+    let (node, _) = bakery();
+    node.dead(&dir);
+    let stderr = |args: &[&str]| dir.run([&["hot"], args].concat()).stderr;
+    assert!(stderr(&["--filter", "Butcher"]).contains("none of 3 actors matches"));
+    // The state of the node is said as in the other lists.
+    assert!(stderr(&[]).contains("the node has crashed"), "{}", stderr(&[]));
+    let dir = RegionDir::new();
+    let _lock = shop_without_depths().live(&dir);
+    let stderr = dir.run(["actors", "--sort", "depth"]).stderr;
+    assert!(stderr.contains("depth is unknown for all actors") && stderr.contains("depth(true)"), "{stderr}");
+}
+
+fn shop_without_depths() -> Node {
+    let node = Node::sized("n", small(), |_| {});
+    node.actor(Actor { path: "akka://n/user/a", ..Actor::default() });
+    node
+}
+
+#[test]
 fn a_node_without_instrumented_actors_is_told_which_call_makes_them() {
     let dir = RegionDir::new();
     let _lock = shop().live(&dir);
-    let stdout = dir.run(["hot", "10ms"]).ok();
-    assert!(stdout.contains("`telemetry.actors.spawn(&system, props, name)`"), "{stdout}");
+    let ran = dir.run(["hot", "10ms"]);
+    assert!(ran.stderr.contains("`telemetry.actors.spawn(&system, props, name)`"), "{ran:?}");
     assert_eq!(dir.run(["hot", "10ms", "--json"]).json(), json!([]));
 }

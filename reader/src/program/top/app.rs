@@ -763,16 +763,21 @@ impl App {
             self.say("this view cannot be sorted", true);
             return;
         }
-        let name = self.sheet.name;
+        let (name, own) = (self.sheet.name, self.sheet.own_order);
         let state = self.cursor_mut();
-        let at = state.sorts.get(name).and_then(|sort| shown.iter().position(|shown| *shown == sort.column));
-        // Position 0 is the list's own order.
-        let next = at.map_or(0, |at| at as isize + 1) + step;
-        match next.rem_euclid(shown.len() as isize + 1) {
-            0 => _ = state.sorts.remove(name),
-            next => {
-                _ = state.sorts.insert(name, Sort { column: shown[next as usize - 1], reverse: false });
+        let column = state.sorts.get(name).map(|sort| sort.column).or(own);
+        let at = column.and_then(|column| shown.iter().position(|shown| *shown == column));
+        // The list's own order is that of a column, or else it is before the first one.
+        let mut orders: Vec<Option<&'static str>> = shown.iter().copied().map(Some).collect();
+        if own.is_none() {
+            orders.insert(0, None);
+        }
+        let at = at.map_or(0, |at| at as isize + isize::from(own.is_none())) + step;
+        match orders[at.rem_euclid(orders.len() as isize) as usize] {
+            Some(column) if Some(column) != own => {
+                _ = state.sorts.insert(name, Sort { column, reverse: false });
             }
+            _ => _ = state.sorts.remove(name),
         }
         self.select_first();
     }

@@ -1313,7 +1313,7 @@ mod keys {
         screen.press("x2/nothing_has_this > 5");
         let error = screen.app.sheet.error.clone().unwrap();
         assert!(error.len() > 60, "{error}");
-        let text = screen.text(60, 20);
+        let text = screen.text(60, 24);
         let seen = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(seen.contains("Filter: nothing_has_this > 5") && seen.contains(&error), "{error}: {text}");
     }
@@ -1490,7 +1490,7 @@ fn hot_actors_come_with_what_they_did_since_the_tick_before_and_without_any_the_
     screen.press("H");
     let text = screen.text(120, 16);
     assert!(
-        text.contains("BUSY(%)") && text.contains("akka://Shop/user/bert  shop::Baker        -"),
+        text.contains("BUSY(%)") && text.contains("akka://Shop/user/bert  shop::Baker         -"),
         "{text}"
     );
     cells[1].add_busy(500_000_000);
@@ -1498,8 +1498,13 @@ fn hot_actors_come_with_what_they_did_since_the_tick_before_and_without_any_the_
     screen.read(&node, LIVE);
     let text = screen.text(120, 16);
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("akka://")).collect();
-    assert!(rows[0].contains("/bert  shop::Baker       50") && rows[0].contains(" 20 "), "{text}");
+    assert!(rows[0].contains("/bert  shop::Baker      50.0") && rows[0].contains(" 20.0 "), "{text}");
     assert_eq!(rows.len(), 2);
+    // The list is by BUSY from the start, so the next order is that of the next column.
+    assert!(text.contains("BUSY(%)▼"), "{text}");
+    screen.press(">");
+    assert!(screen.text(120, 16).contains("HANDLED(/s)▼"), "{}", screen.text(120, 16));
+    screen.press("<");
     // What has done nothing is hidden like all rows of zeros.
     screen.press("i");
     assert!(!screen.text(120, 16).contains("anna"), "{}", screen.text(120, 16));

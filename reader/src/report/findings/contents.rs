@@ -11,7 +11,7 @@ use super::finding::{Findings, Severity};
 use crate::attach::Region;
 use crate::liveness::Verdict;
 use crate::report::human::{count, duration};
-use crate::report::subsystems::failures::{describe, last_age};
+use crate::report::subsystems::failures::{describe, failed_handlers, last_age};
 use crate::report::usage::{Drops, Usage};
 use crate::snapshot::Snapshot;
 #[cfg(feature = "stacks")]
@@ -157,8 +157,14 @@ fn panics_and_errors(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage
         Some(newest) => format!("{text}; the newest: {}", describe(snapshot, newest)),
         None => text,
     };
-    match snapshot.builtin_if_known(Builtin::Panics) {
-        Some(0) => findings.good("no panic"),
+    let panics = snapshot.builtin_if_known(Builtin::Panics);
+    let (failed, failed_text) = failed_handlers(snapshot);
+    if failed > panics.unwrap_or(0) {
+        findings.add(Severity::Warning, failed_text, Some("`atomscope actors --by class` has their classes"));
+    }
+    match panics {
+        Some(0) if failed == 0 => findings.good("no panic"),
+        Some(0) => {}
         Some(panics) => {
             let newest = newest(|severity| severity == failures::Severity::Panic);
             let age = newest.and_then(|newest| last_age(snapshot, newest));

@@ -23,7 +23,7 @@ pub const FAILURES: Subsystem = Subsystem {
     notes: "A failure is listed once, with its COUNT, however often it happens: digits in its message do not make it \
             another one. FIRST(s) and LAST(s) are the time since it happened first and last; its texts are those of the \
             first time. Panics are also listed one by one: without --limit the newest five. Panics that were caught count \
-            too. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. ACTOR and CLASS \
+            too. FAILURES of a class are its handlers that panicked or unwound, by what its instrumented actors count. Errors and warnings are known of a program that has installed the probe's `FailureLayer`. ACTOR and CLASS \
             are known of actors that the probe has spawned. JSON, and the details in `top`, have the target of a log line.",
     examples: &[
         "atomscope failures shop --filter 'severity = panic and last < 10m'",
@@ -50,6 +50,8 @@ pub const FAILURES: Subsystem = Subsystem {
 
 /// Panics that people see without `--limit`.
 const PANICS: usize = 5;
+/// Classes that a sentence names.
+const CLASSES: usize = 5;
 /// Characters of a message in a sentence.
 const MESSAGE_CHARS: usize = 200;
 
@@ -119,7 +121,18 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
         hidden("timestamp"),
     ];
     let panics = List::new("panics", "PANIC", columns, panics);
-    vec![log, List { few: PANICS, ..panics }]
+    let by_class = snapshot.map(by_class).unwrap_or_default().into_iter().map(|of| {
+        vec![
+            Value::Text(of.class),
+            Value::Number(of.failures),
+            Value::of(of.newest_s, Value::Float),
+            Value::of(of.newest_message, Value::Text),
+        ]
+    });
+    let columns =
+        [text("class"), list::number("failures", ""), list::number("newest_s", "s"), text("newest_message")];
+    let by_class = List::new("failures_by_class", "CLASS", columns, by_class);
+    vec![log, List { few: PANICS, ..panics }, by_class]
 }
 
 /// A column of JSON and of details.
@@ -177,48 +190,61 @@ fn end_of_sentence(message: &str) -> String {
     format!(": {}{mark}", clean(message.get(..end).unwrap_or_default()))
 }
 
-/// The panics of handlers of a class of instrumented actors.
+/// The handlers of a class of instrumented actors that panicked, or unwound without a panic that the hook has seen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClassPanics {
+pub struct ClassFailures {
     /// The class; not safe to print.
     pub class: String,
     /// How many there were, by what its actors counted.
-    pub panics: u64,
-    /// How long ago the newest one was, in seconds; `None` if it is not kept any more.
+    pub failures: u64,
+    /// How long ago the newest panic was, in seconds; `None` if none is kept.
     pub newest_s: Option<f64>,
     /// Its message; not safe to print.
     pub newest_message: Option<String>,
-    /// In words that are safe to print: `shop::Baker: 214 panics, newest 3.0 s ago: it is cold`.
+    /// In words that are safe to print: `shop::Baker: 214 failures, newest panic 3.0 s ago: it is cold`.
     #[serde(skip)]
     pub text: String,
 }
 
-/// The classes of instrumented actors whose handlers have panicked, those with most panics first.
-pub fn by_class(snapshot: &Snapshot) -> Vec<ClassPanics> {
+/// The classes of instrumented actors whose handlers have failed, those with most failures first.
+pub fn by_class(snapshot: &Snapshot) -> Vec<ClassFailures> {
     let of_class = |stats: &ClassStats| {
         let class = stats.class.clone().filter(|_| stats.failures > 0)?;
         let newest = snapshot.failures.panics.iter().find(|panic| panic.class.as_ref() == Some(&class));
         let newest_age = newest.and_then(|panic| age(snapshot, panic.at));
         let message = newest.and_then(|panic| panic.message.clone());
-        let said = newest_age.map(|age| format!(", newest {} {}", duration(age), since(snapshot)));
+        let said = newest_age.map(|age| format!(", newest panic {} {}", duration(age), since(snapshot)));
         let said = said.map(|said| said + &message.as_deref().map(end_of_sentence).unwrap_or_default());
         let text = format!(
             "{}: {}{}",
             clean(&class),
-            count(stats.failures, "panic", "panics"),
+            count(stats.failures, "failure", "failures"),
             said.unwrap_or_default()
         );
-        Some(ClassPanics {
+        Some(ClassFailures {
             class,
-            panics: stats.failures,
+            failures: stats.failures,
             newest_s: newest_age.map(seconds),
             newest_message: message,
             text,
         })
     };
     let mut all: Vec<_> = snapshot.instruments.classes.iter().filter_map(of_class).collect();
-    all.sort_by_key(|class| Reverse(class.panics));
+    all.sort_by_key(|class| Reverse(class.failures));
     all
+}
+
+/// How many handlers of instrumented actors have failed, and that in words that are safe to print: `handlers failed 145 times:
+/// shop::Charge 89, shop::Stock 56`.
+pub fn failed_handlers(snapshot: &Snapshot) -> (u64, String) {
+    let classes = by_class(snapshot);
+    let all = snapshot.instruments.classes.iter().map(|stats| stats.failures).fold(0, u64::saturating_add);
+    let named = classes.iter().take(CLASSES).map(|of| format!("{} {}", clean(&of.class), of.failures));
+    let mut named: Vec<String> = named.collect();
+    let more = classes.len().saturating_sub(CLASSES) as u64;
+    named.extend((more > 0).then(|| count(more, "more class", "more classes")));
+    let named = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    (all, format!("handlers failed {}{named}", count(all, "time", "times")))
 }
 
 fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
@@ -228,8 +254,12 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
     let log = &snapshot.failures.log;
     let newest = log.first();
     let newest_text = newest.map(|newest| format!("; newest: {}", describe(snapshot, newest)));
+    let (failed, failed_text) = failed_handlers(snapshot);
+    // A handler that unwinds without the panic hook is counted by its class alone.
+    let noted = if panics.is_some_and(|panics| failed > panics) { " noted" } else { "" };
+    let failed_text = if failed > 0 { format!("; {failed_text}") } else { String::new() };
     let line = format!(
-        "{}, {}, {}{}",
+        "{}{noted}, {}, {}{failed_text}{}",
         counted(panics, "panic", "panics"),
         counted(errors, "error", "errors"),
         counted(warnings, "warning", "warnings"),
@@ -239,6 +269,7 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
         number("panics", panics),
         number("errors", errors),
         number("warnings", warnings),
+        number("failed_handlers", (!snapshot.instruments.classes.is_empty()).then_some(failed)),
         number("different", Some(log.len() as u64)),
         (
             "newest_s",

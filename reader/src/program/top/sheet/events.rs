@@ -64,6 +64,7 @@ pub fn events(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
         columns: vec![text("time"), text("event"), text("what")],
         heading: "TIME(UTC)",
         sort: None,
+        own_order: None,
         rows: Rows::Events(rows),
         found,
         error,

@@ -14,11 +14,11 @@ pub fn hot(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
     let listed = tick.listed.as_ref().map(|listed| list(listed.tree.actors(), tick.snapshot.until, rates));
     let nothing = match listed {
         _ if !has_instruments(&tick.snapshot) => {
-            format!("No actor of this node is seen from inside: {HOW_TO_INSTRUMENT}.")
+            format!("No actor of this node is instrumented: {HOW_TO_INSTRUMENT}.")
         }
         None => "In this snapshot actors were only counted. The next snapshot lists them.".to_owned(),
         Some(_) => {
-            "No live actor has a cell: the view Actors by class has what their classes did.".to_owned()
+            "No instrumented actor lives: the view Actors by class has what their classes did.".to_owned()
         }
     };
     of_lists(request, vec![listed.unwrap_or_else(empty)], Vec::new(), &nothing)

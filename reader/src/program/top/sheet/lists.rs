@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use atomscope::query::{Field, Query};
 use atomscope::report::list::{Column, List, Value, unknown_fields};
 
-use crate::program::top::sheet::request::SheetRequest;
+use crate::program::top::sheet::request::{SheetRequest, Sort};
 use crate::program::top::sheet::rows::{Rows, Sheet, list_key};
 use crate::program::top::view::View;
 
@@ -54,6 +54,7 @@ pub fn of_lists(request: &SheetRequest<'_>, lists: Vec<List>, lines: Vec<String>
         let List { columns, rows, .. } = &mut list;
         rows.retain(|row| !is_idle(columns, row));
     }
+    let own_order = list.sorted_by.and_then(|at| list.columns.get(at)).map(|column| column.name);
     let sort = request.sorts.get(list.name).copied();
     if let Some((sort, at)) = sort.and_then(|sort| Some((sort, list.column(sort.column)?))) {
         list.rows.sort_by(|a, b| a[at].compare(&b[at], sort.reverse));
@@ -65,8 +66,10 @@ pub fn of_lists(request: &SheetRequest<'_>, lists: Vec<List>, lines: Vec<String>
         _ => hidden(found, request, &unknown),
     };
     let nothing = if nothing.is_empty() { "Nothing here.".to_owned() } else { nothing };
+    let sort = sort.or(own_order.map(|column| Sort { column, reverse: false }));
     Sheet {
         lines,
+        own_order,
         lists: names,
         list: at,
         name: list.name,

@@ -24,6 +24,8 @@ pub struct Sheet {
     /// The title of the first column.
     pub heading: &'static str,
     pub sort: Option<Sort>,
+    /// The column that the list is sorted by unless an order is requested, if that is known.
+    pub own_order: Option<&'static str>,
     pub rows: Rows,
     /// How many rows there are before filtering.
     pub found: usize,

@@ -3,7 +3,7 @@
 use atomscope::report::list::{List, Value, number, text};
 use atomscope::snapshot::Snapshot;
 
-use crate::program::threads::{role, why_no_process};
+use crate::program::threads::why_no_process;
 use crate::program::top::sheet::lists::of_lists;
 use crate::program::top::sheet::request::SheetRequest;
 use crate::program::top::sheet::rows::Sheet;
@@ -33,7 +33,7 @@ fn list(listing: Option<&ThreadListing>) -> List {
         vec![
             Value::text(&thread.name),
             Value::Number(thread.tid.into()),
-            Value::of(role(thread), Value::text),
+            Value::of(thread.role(), Value::text),
             Value::text(thread.state),
             Value::of(thread.cpu_percent, Value::Float),
             Value::of(thread.parked_s, Value::Float),
