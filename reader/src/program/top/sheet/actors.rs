@@ -171,7 +171,7 @@ fn classes(request: &SheetRequest<'_>, tick: &Tick) -> List {
             (Some(before), true, Some(seconds)) => {
                 Value::Float(((of.actors as f64 - before as f64) / seconds.max(1e-9) * 10.0).round() / 10.0)
             }
-            (Some(before), false, _) => Value::Signed(i64::from(of.actors.wrapping_sub(before) as i32)),
+            (Some(before), false, _) => Value::Signed(of.actors.wrapping_sub(before) as i64),
             _ => Value::Unknown,
         };
         let p99 = tick.snapshot.instruments.class(&of.name).and_then(ClassStats::p99_ns);
