@@ -130,7 +130,8 @@ pub(crate) fn each_region_of(actor: &str, mut note: impl FnMut(&RegionWriter)) {
             }
         });
     // A second try after one that gave up would only wait for as long again.
-    if !is_known && !(is_complete && process::each_open(note)) {
+    let is_noted = is_known || is_complete && process::each_open(note);
+    if !is_noted {
         process::count_missed();
     }
 }
