@@ -472,7 +472,11 @@ fn a_dead_letter_reads_back_whole() {
         ..first.clone()
     };
     let letters = region.read().dead_letters(10);
-    assert_eq!(letters, DeadLetters { recent: vec![second, first], total: 2, ..DeadLetters::default() });
+    let unix_ns: Vec<_> = letters.at.iter().map(|at| at.map(|at| at.unix_ns)).collect();
+    assert_eq!(unix_ns, [Some(1_000_000_000_000_000_000), Some(1_000_000_000_000_001_000)]);
+    let DeadLetters { recent, total, lapped, abandoned, unreadable, .. } = letters;
+    assert_eq!((recent, total), (vec![second, first], 2));
+    assert_eq!((lapped, abandoned, unreadable), (0, 0, 0));
 }
 
 #[test]
