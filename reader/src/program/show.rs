@@ -352,6 +352,8 @@ impl Page<'_> {
                 summary
                     .failures_by_class
                     .iter()
+                    // The line above has the numbers.
+                    .filter(|class| class.newest_message.is_some())
                     .take(MAX_CLASSES)
                     .try_for_each(|class| self.plain(&class.text))?;
             }
