@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     capture(
         "Actors whose class has `Order` or `Shelf` in it, as a tree, with one of them looked at whole:",
         &["2", "/class ~ 'Order|Shelf'\r", "j\r"],
-        "newest events",
+        "restarts",
     );
     capture("Journals, with their rates:", &["\x1b", "7"], "accounts");
     node.signal("STOP");
