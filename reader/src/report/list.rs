@@ -43,8 +43,10 @@ pub enum Value {
     CountRate(f64),
     /// A number that may be negative.
     Signed(i64),
-    /// A floating-point number.
+    /// A measurement, shown in tenths.
     Float(f64),
+    /// A number of the application's own, shown with all its digits.
+    Exact(f64),
     /// Yes or no.
     Flag(bool),
     /// A text.
@@ -73,7 +75,7 @@ impl Value {
         match self {
             Self::Unknown => true,
             Self::Text(text) => text.is_empty(),
-            Self::Float(number) => !number.is_finite(),
+            Self::Float(number) | Self::Exact(number) => !number.is_finite(),
             _ => false,
         }
     }
@@ -82,7 +84,9 @@ impl Value {
     pub fn number(&self) -> Option<f64> {
         match self {
             Self::Number(number) | Self::Total(number) | Self::Count(number) => Some(*number as f64),
-            Self::Rate(number) | Self::CountRate(number) | Self::Float(number) => Some(*number),
+            Self::Rate(number) | Self::CountRate(number) | Self::Float(number) | Self::Exact(number) => {
+                Some(*number)
+            }
             Self::Signed(number) => Some(*number as f64),
             Self::Flag(flag) => Some(f64::from(u8::from(*flag))),
             Self::Text(_) | Self::Texts(_) | Self::Values(_) | Self::Unknown => None,
@@ -133,8 +137,7 @@ impl Value {
             Self::Count(number) => format!("{number} values").into(),
             Self::CountRate(rate) => format!("{rate:.1}/s").into(),
             Self::Signed(number) => number.to_string().into(),
-            // A value that is not a measurement has no unit.
-            Self::Float(number) if unit.is_empty() => number.to_string().into(),
+            Self::Exact(number) => number.to_string().into(),
             // A small share is not shown as none.
             Self::Float(number) if unit == "%" && *number != 0.0 && number.abs() < 0.05 => {
                 format!("{number:.3}").into()

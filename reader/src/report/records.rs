@@ -123,8 +123,8 @@ fn value(value: &FieldValue) -> Value {
         FieldValue::Unsigned(number) => Value::Number(*number),
         FieldValue::Signed(number) => Value::Signed(*number),
         // The shortest digits of the single precision, and not those of the double that equals it.
-        FieldValue::Single(number) => Value::Float(number.to_string().parse().unwrap_or(f64::NAN)),
-        FieldValue::Float(number) => Value::Float(*number),
+        FieldValue::Single(number) => Value::Exact(number.to_string().parse().unwrap_or(f64::NAN)),
+        FieldValue::Float(number) => Value::Exact(*number),
         FieldValue::Flag(flag) => Value::Flag(*flag),
         FieldValue::Text(text) | FieldValue::Name(text) => Value::text(text),
         FieldValue::List(elements) => Value::Values(elements.iter().map(self::value).collect()),

@@ -83,7 +83,7 @@ fn value(entry: &InstanceEntry, at: usize, kind: FieldKind) -> Value {
         FieldKind::Counter => Value::Total(number),
         FieldKind::Gauge => Value::Number(number),
         FieldKind::Name => Value::text(entry.text(at)),
-        FieldKind::Float => Value::Float(f64::from_bits(number)),
+        FieldKind::Float => Value::Exact(f64::from_bits(number)),
         FieldKind::Flag => Value::of(flag(number), Value::Flag),
     }
 }
