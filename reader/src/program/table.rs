@@ -102,7 +102,7 @@ pub struct Table<R> {
 }
 
 /// The minimum widths of text in the first column and in other columns. No column is narrower than its title.
-const MIN_FIRST: usize = 24;
+const MIN_FIRST: usize = 32;
 const MIN_TEXT: usize = 12;
 const GAP: &str = "  ";
 
