@@ -85,7 +85,7 @@ fn actors_are_folded_filtered_sorted_and_looked_at() {
     terminal.press("*");
     terminal.press("/class ~ Desk");
     terminal.wait_until("only the desk is listed", |screen| {
-        screen.contains("workload::OrderDesk") && !screen.contains("Warehouse")
+        screen.contains("OrderDesk") && !screen.contains("Warehouse")
     });
     terminal.press(ENTER);
     terminal.press(ENTER);
@@ -99,7 +99,8 @@ fn actors_are_folded_filtered_sorted_and_looked_at() {
     terminal.wait_for("there is no field size");
     terminal.press(ESCAPE);
     terminal.press("t");
-    terminal.press(">>>>");
+    // The last columns are the age and the host.
+    terminal.press("<<<");
     terminal.wait_for("BELOW(actors)▼");
     terminal.press("t");
     terminal.wait_for("GROWN(/s)");
