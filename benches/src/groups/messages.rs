@@ -212,7 +212,10 @@ fn messages(
             let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
             row.spread = Some((median(between_turns) / row.ours).abs());
             let reached = row.ours <= goal;
-            row = row.goal(format!("≤ {goal} ns"), reached).main();
+            row = row.goal(format!("≤ {goal} ns"), reached).main().bound_by(
+                "the cell's line, which the node's own work has driven out of the caches, the number of the task at the end of \
+                 the handler, and two readings of the clock for one message in sixteen",
+            );
         }
         section.rows.push(row);
     }
