@@ -37,7 +37,7 @@ Columns:
   VOLUNTARY(/s)   how often it gave its processor away, mostly to wait
   FORCED(/s)      how often the kernel gave its processor to another thread
   PROCESSOR       the number of the processor that it ran on last
-  ROLE            worker: it runs tasks of an async runtime; other: a thread of the runtime that never waited for work
+  ROLE            worker: it runs tasks of an async runtime; - for a thread that never waited for work
   PARKED(s)       for how long a worker has waited for work
   AWAKE(s)        for how long it has not
   WAITS IN        the kernel's function that it sleeps in: `futex` for a lock, `epoll` for I/O
@@ -207,7 +207,7 @@ fn show(rows: &[Row]) -> Result<(), Failure> {
     let (left, right) = (Side::Left, Side::Right);
     // Most nodes do not tell these.
     let is_told = |title: &str| match title {
-        "ROLE" => rows.iter().any(|row| row.thread.worker.is_some()),
+        "ROLE" => rows.iter().any(|row| row.thread.role.is_some()),
         "PARKED(s)" => rows.iter().any(|row| row.thread.parked_s.is_some()),
         "AWAKE(s)" => rows.iter().any(|row| row.thread.awake_s.is_some()),
         _ => true,
@@ -259,7 +259,7 @@ fn cells(row: &Row) -> [Cell; 14] {
         Cell::known(Some(thread.tid)),
         Cell::known(Some(row.pid)),
         Cell::text(&row.node),
-        Cell::known(thread.role()),
+        Cell::known(thread.role),
         match thread.state {
             "running" => state.style(GOOD),
             "sleeping" | "idle" => state,

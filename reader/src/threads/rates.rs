@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::task::{ThreadSample, ThreadSamples, state_word};
 
@@ -32,30 +32,16 @@ pub struct ThreadRates {
     pub processor: Option<u64>,
     /// Processor time since its start, in seconds.
     pub cpu_s: Option<f64>,
-    /// Whether it is a worker of an async runtime; `None` unless its node watches that from its builder.
-    #[serde(rename = "role", serialize_with = "role_word")]
-    pub worker: Option<bool>,
+    /// What it is to its async runtime: `worker`. `None` if that is unknown: a thread that has never waited for work may be a
+    /// worker in its first task, or none.
+    pub role: Option<&'static str>,
     /// For how long this worker has slept for lack of work, in seconds; `None` while it does not.
     pub parked_s: Option<f64>,
     /// For how long this worker has not slept for lack of work, in seconds; `None` while it does.
     pub awake_s: Option<f64>,
 }
 
-/// In JSON it is a word, as people are shown it.
-fn role_word<S: Serializer>(worker: &Option<bool>, serializer: S) -> Result<S::Ok, S::Error> {
-    role(*worker).serialize(serializer)
-}
-
-fn role(worker: Option<bool>) -> Option<&'static str> {
-    worker.map(|is_worker| if is_worker { "worker" } else { "other" })
-}
-
 impl ThreadRates {
-    /// What it is to its async runtime, in a word; `None` if it is unknown.
-    pub fn role(&self) -> Option<&'static str> {
-        role(self.worker)
-    }
-
     /// Without an interval the rates are unknown.
     fn new(before: Option<&ThreadSample>, now: &ThreadSample, interval: Option<Duration>) -> Self {
         // A thread that was not there before has begun in the interval, with all its numbers at 0.

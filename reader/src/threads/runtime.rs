@@ -18,7 +18,7 @@ pub fn add_roles(rows: &mut [ThreadRates], told: &RuntimeThreads, at: &Moment) {
             |thread: &&RuntimeThread| thread.tid == row.node_tid && thread.state != ThreadState::Ended;
         let Some(thread) = told.list.iter().find(is_it) else { continue };
         let is_worker = is_worker(thread);
-        row.worker = Some(is_worker);
+        row.role = is_worker.then_some("worker");
         let lasts_s = lasts(thread, at).filter(|_| is_worker).map(seconds);
         (row.parked_s, row.awake_s) = match thread.state {
             ThreadState::Parked => (lasts_s, None),
@@ -113,11 +113,11 @@ mod tests {
         let mut rows =
             [11, 12, 13, 14].map(|tid| ThreadRates { tid, node_tid: tid - 10, ..ThreadRates::default() });
         add_roles(&mut rows, &told, &moment(100));
-        let roles = rows.map(|row| (row.worker, row.parked_s, row.awake_s));
+        let roles = rows.map(|row| (row.role, row.parked_s, row.awake_s));
         let expected = [
-            (Some(true), Some(10.0), None),
-            (Some(true), None, Some(3.0)),
-            (Some(false), None, None),
+            (Some("worker"), Some(10.0), None),
+            (Some("worker"), None, Some(3.0)),
+            (None, None, None),
             (None, None, None),
         ];
         assert_eq!(roles, expected);

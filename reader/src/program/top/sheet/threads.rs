@@ -33,7 +33,7 @@ fn list(listing: Option<&ThreadListing>) -> List {
         vec![
             Value::text(&thread.name),
             Value::Number(thread.tid.into()),
-            Value::of(thread.role(), Value::text),
+            Value::of(thread.role, Value::text),
             Value::text(thread.state),
             Value::of(thread.cpu_percent, Value::Float),
             Value::of(thread.parked_s, Value::Float),
