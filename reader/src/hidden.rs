@@ -118,11 +118,11 @@ impl Hidden {
 
 /// Whether a process has threads of the probe. Reads the names of at most 1024 threads.
 pub(crate) fn is_node(pid: u32) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let threads = process::thread_ids(pid, MOST_THREADS).unwrap_or_default();
     // Threads without a name have that of their program, so a program of the probe's name is no node.
     let program = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    threads.take(MOST_THREADS).flatten().any(|thread| {
-        let name = fs::read(thread.path().join("comm")).unwrap_or_default();
+    threads.into_iter().any(|tid| {
+        let name = fs::read(format!("/proc/{pid}/task/{tid}/comm")).unwrap_or_default();
         name != program && is_of_probe(&String::from_utf8_lossy(&name))
     })
 }

@@ -1,5 +1,6 @@
 //! What `/proc` says of processes. Every read is bounded, and may fail because the process ended or belongs to another user.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -18,6 +19,40 @@ pub(crate) fn stat_fields(stat: &[u8]) -> Option<Vec<&str>> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
     Some(fields.split_ascii_whitespace().collect())
+}
+
+/// How often the list of a process's threads is read until it is complete.
+const LISTINGS: usize = 8;
+
+/// The ids of the threads of a process, in ascending order, `most` at most. Among them may be some that have ended.
+///
+/// The kernel ends a listing early where the thread at which it goes on has ended meanwhile. So the list is read again
+/// until it is as long as the kernel's count, and holds what any reading had. A process whose threads come and go fast may
+/// still have one that is missing.
+///
+/// # Errors
+/// The process has ended, or is not visible here.
+pub(crate) fn thread_ids(pid: u32, most: usize) -> io::Result<Vec<u32>> {
+    let mut all = BTreeSet::new();
+    for _ in 0..LISTINGS {
+        let count = thread_count(pid).unwrap_or(0).min(most);
+        let entries = fs::read_dir(format!("/proc/{pid}/task"))?;
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let listed: Vec<u32> = ids.take(most).collect();
+        // The count of before, because a thread that ended lowers that of now.
+        let is_complete = listed.len() >= count;
+        all.extend(listed);
+        if is_complete {
+            break;
+        }
+    }
+    Ok(all.into_iter().take(most).collect())
+}
+
+/// How many threads a process has by the kernel's count: field 20 of its `stat`.
+fn thread_count(pid: u32) -> Option<usize> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    stat_fields(&stat)?.get(20 - 3)?.parse().ok()
 }
 
 /// The state and the start time of a process, from `/proc/PID/stat`. The start time distinguishes it from a later process
@@ -365,6 +400,23 @@ fn unescape(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_is_listed_also_if_one_before_it_ends_meanwhile() {
+        let lists_itself = || {
+            let own = fs::read_link("/proc/thread-self").unwrap();
+            let own: u32 = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            thread_ids(std::process::id(), 1024).unwrap().contains(&own)
+        };
+        let missed = (0..500).filter(|_| {
+            let before: Vec<_> = (0..16).map(|_| std::thread::spawn(std::thread::yield_now)).collect();
+            let is_listed = std::thread::spawn(lists_itself).join().unwrap();
+            before.into_iter().for_each(|thread| thread.join().unwrap());
+            !is_listed
+        });
+        assert_eq!(missed.count(), 0);
+        assert!(thread_ids(std::process::id(), 0).unwrap().is_empty());
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {

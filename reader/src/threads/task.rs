@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::node_process::NodeProcess;
-use crate::process::stat_fields;
+use crate::process::{stat_fields, thread_ids};
 
 /// Limit of the threads of a process that are looked at.
 pub const MOST_THREADS: usize = 16_384;
@@ -74,11 +74,7 @@ impl ThreadSamples {
 /// # Errors
 /// The process has ended, or is not visible here.
 pub(crate) fn tids(process: &NodeProcess) -> io::Result<Vec<u32>> {
-    let entries = fs::read_dir(format!("/proc/{}/task", process.pid()))?;
-    let tids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut tids: Vec<u32> = tids.take(MOST_THREADS + 1).collect();
-    tids.sort_unstable();
-    Ok(tids)
+    thread_ids(process.pid(), MOST_THREADS + 1)
 }
 
 impl ThreadSample {
