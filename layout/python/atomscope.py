@@ -144,13 +144,15 @@ class Histogram:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A counter, a gauge or a histogram; the value of a histogram is its number of values."""
+    """A counter, a gauge or a histogram; the value of a histogram is its number of values. Only a gauge may be negative or
+    have a fraction."""
 
     name: str
+    labels: dict[str, str]
     unit: str
     kind: str
     help: str
-    value: Optional[int]
+    value: Union[int, float, None]
     histogram: Optional[Histogram]
     builtin: bool
     """Whether it is the probe's own, and not the application's."""
@@ -346,10 +348,10 @@ class Snapshot:
     """For each domain (`journals`, `shards`, …) its instances: `name`, `owner`, `since`, and numbers."""
     instances_unreadable: int
 
-    def metric(self, name: str) -> Metric:
-        """The metric of this name. Raises `KeyError` if there is none."""
+    def metric(self, name: str, **labels: str) -> Metric:
+        """The metric of this name with exactly these labels. Raises `KeyError` if there is none."""
         for metric in self.metrics:
-            if metric.name == name:
+            if metric.name == name and metric.labels == labels:
                 return metric
         raise KeyError(name)
 
@@ -478,6 +480,15 @@ def _texts(field: bytes, lengths: Iterable[int]) -> list[str]:
     return texts
 
 
+def _labels(text: str) -> dict[str, str]:
+    """Keys and values, each with a zero byte after it, in the strict order of the keys."""
+    parts = text.split("\0")
+    keys = parts[:-1:2]
+    if parts[-1] or len(parts) % 2 == 0 or any(one.encode() >= next_.encode() for one, next_ in zip(keys, keys[1:])):
+        raise _Unreadable
+    return dict(zip(keys, parts[1::2]))
+
+
 def _rfc3339(unix_ns: int) -> Optional[str]:
     seconds, ns = divmod(unix_ns, 1_000_000_000)
     try:
@@ -527,7 +538,7 @@ class _Section:
 # For each section: its id, its least count and its least stride.
 _SECTIONS = {
     "counters": (1, 1, 768),
-    "metrics": (2, 96, 256),
+    "metrics": (2, 96, 384),
     "names": (3, 1, 256),
     "actors": (4, 1, 320),
     "dead letters": (5, 2, 384),
@@ -549,7 +560,8 @@ _SECTIONS = {
     "own records": (21, 1, 1152),
 }
 _EVENT_SLOT_BYTES = 256
-_METRIC_KINDS = {_READY | 1: "counter", _READY | 2: "gauge", _READY | 3: "histogram"}
+_METRIC_KINDS = {1: "counter", 2: "gauge", 3: "histogram", 4: "gauge", 5: "gauge"}
+_SIGNED, _FLOATING = 4, 5
 _SEVERITIES = {_READY | 1: "panic", _READY | 2: "error", _READY | 3: "warning"}
 _MODES = {1: "runs", 2: "awaits"}
 
@@ -857,35 +869,47 @@ class _Region:
         return bits
 
     def metrics(self) -> list[Metric]:
-        attached, section, found = self.attached(), self.sections["metrics"], []
-        kinds = [_METRIC_KINDS.get(self.words.load(offset)) for offset in section.records()]
-        _fence()
-        for number, offset in enumerate(section.records()):
-            kind = kinds[number]
-            if kind is None:
+        attached, found = self.attached(), []
+        for number, offset in enumerate(self.sections["metrics"].records()):
+            ready = self.words.load(offset)
+            if not ready & _READY or ready & 0xFF not in _METRIC_KINDS:
                 continue
-            record = self.words.copy(offset, 256)
+            _fence()
             try:
-                name, unit, help_ = _texts(record[16:], struct.unpack_from("<3H", record, 8))
+                metric = self._metric(number, ready & 0xFF, self.words.copy(offset, 384), attached)
             except _Unreadable:
                 continue
-            histogram: Optional[Histogram] = None
-            if kind == "counter":
-                value: Optional[int] = self.counter(number)
-            else:
-                value = self.words.load(self.sections["counters"].offset + number * 8)
-            if kind == "histogram":
-                of = self.sections["histograms"]
-                if not value or value > of.count:
-                    continue
-                words = self.words.list(of.offset + (value - 1) * of.stride, 192)
-                value, histogram = words[0], _summary(words)
-            builtin = number < self.builtins
-            counted_by = _METRICS_COUNTED_BY.get(name) if builtin else None
-            if value == 0 and counted_by and not attached & counted_by:
-                value = None
-            found.append(Metric(name, unit, kind, help_, value, histogram, builtin))
+            _fence()
+            # Another metric may have taken the slot meanwhile.
+            if self.words.load(offset) == ready:
+                found.append(metric)
         return found
+
+    def _metric(self, number: int, kind: int, record: bytes, attached: int) -> Metric:
+        name, labels, unit, help_ = _texts(record[16:], struct.unpack_from("<4H", record, 8))
+        word = _METRIC_KINDS[kind]
+        value: Union[int, float, None] = None
+        histogram: Optional[Histogram] = None
+        if word == "counter":
+            value = self.counter(number)
+        else:
+            own = self.words.load(self.sections["counters"].offset + number * 8)
+            value = own
+            if kind == _SIGNED:
+                value = own - 2**64 if own & 1 << 63 else own
+            elif kind == _FLOATING:
+                value = _float(struct.pack("<Q", own))
+            elif word == "histogram":
+                of = self.sections["histograms"]
+                if not 1 <= own <= of.count:
+                    raise _Unreadable
+                words = self.words.list(of.offset + (own - 1) * of.stride, 192)
+                value, histogram = words[0], _summary(words)
+        builtin = number < self.builtins
+        counted_by = _METRICS_COUNTED_BY.get(name) if builtin else None
+        if value == 0 and counted_by and not attached & counted_by:
+            value = None
+        return Metric(name, _labels(labels), unit, word, help_, value, histogram, builtin)
 
     # Slots: actors and instances.
 

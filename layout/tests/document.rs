@@ -36,41 +36,10 @@ use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::{Key, Spawned, Stopped};
 use atomscope_layout::threads::ThreadRecord;
 use atomscope_layout::{Capacities, RegionMap};
+use support::tables::{DOCUMENT, Field, chapter, documented, numbers, table};
 use zerocopy::FromZeros;
 
-const DOCUMENT: &str = include_str!("../LAYOUT.md");
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/LAYOUT.md");
-
-/// The text under a heading, up to the next heading.
-fn chapter<'a>(document: &'a str, heading: &str) -> &'a str {
-    let start = document.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading `{heading}`"));
-    let body = &document[start + heading.len() + 2..];
-    &body[..body.find("\n#").map_or(body.len(), |end| end + 1)]
-}
-
-/// The cells of the table under `heading` whose first columns have these names, without backquotes.
-fn table(heading: &str, columns: &[&str]) -> Vec<Vec<String>> {
-    let head = format!("| {} |", columns.join(" | "));
-    let mut lines =
-        chapter(DOCUMENT, heading).lines().skip_while(|line| !line.starts_with(&head[..head.len() - 1]));
-    assert!(lines.next().is_some(), "no table `{head}` under `{heading}`");
-    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
-    let cells = |row: &str| {
-        let row = row.trim_matches('|').replace("\\|", "\u{0}");
-        row.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{0}', "|")).collect()
-    };
-    rows.map(cells).collect()
-}
-
-/// A field: its name, offset and bytes.
-type Field = (String, usize, usize);
-
-/// The fields of the record under `heading`, as the document has them.
-fn documented(heading: &str) -> Vec<Field> {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
-    let rows = table(heading, &["field", "offset", "bytes", "meaning"]);
-    rows.into_iter().map(|row| (row[0].clone(), number(&row[1]), number(&row[2]))).collect()
-}
 
 /// The fields of a record as the compiler lays them out. It does not compile if a field is missing.
 macro_rules! fields {
@@ -266,12 +235,6 @@ fn the_header_is_documented_as_it_is() {
         numbers("## State and verdict", &["condition", "bit"]),
         Condition::ALL.map(|c| (format!("{c:?}"), c.bit().trailing_zeros() as usize))
     );
-}
-
-/// Names and numbers of a table of two such columns.
-fn numbers(heading: &str, columns: &[&str]) -> Vec<(String, usize)> {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
-    table(heading, columns).into_iter().map(|row| (row[0].clone(), number(&row[1]))).collect()
 }
 
 #[test]

@@ -245,6 +245,10 @@ fn records_metrics_and_failures_of_the_application_say_the_same_to_python() {
             levels: [1.0, f64::NAN, 2.5],
             symbol: "EUR\u{7}".into(),
         });
+        region.counter("orders.placed", "orders", "Orders of all shops.").add(7);
+        region.gauge("orders.open", "orders", "Orders that wait.").set(3);
+        let spread = region.histogram("spread", "USD", "Spreads.");
+        (0..50).for_each(|value| spread.record(value * value));
         let panicking = std::thread::Builder::new().name("baker".to_owned());
         panicking.spawn(|| panic!("oven 1")).expect("a thread").join().expect_err("it panics");
         println!("ready region={}", region.path().expect("it is shared").display());
