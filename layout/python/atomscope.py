@@ -673,7 +673,10 @@ _EVENT_KINDS = {
     10: ("streams_graph_finished", "streams"),
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
+    13: ("own", "own"),
 }
+_LEVELS = {1: "error", 2: "warn", 3: "info", 4: "debug", 5: "trace"}
+_MOST_EVENT_BYTES, _MOST_EVENT_FIELDS = 152, 32
 _CHANGES = ("added", "updated", "removed", "became_unreachable", "became_reachable")
 
 
@@ -748,6 +751,7 @@ class _Region:
             raise Refused("the region is truncated")
         self.sections = self._directory(region_bytes, sections)
         self._names: dict[int, str] = {}
+        self._kinds: dict[int, Optional[Kind]] = {}
         self.read_clock()
 
     def _directory(self, region_bytes: int, sections: int) -> dict[str, _Section]:
@@ -1134,8 +1138,8 @@ class _Region:
 
     # The application's own records.
 
-    def own_records(self) -> tuple[list[Kind], list[Record], int]:
-        """The kinds, the records, and how many of both cannot be read."""
+    def kinds(self) -> tuple[dict[int, Kind], int]:
+        """The kinds by their numbers, and how many cannot be read."""
         kinds: dict[int, Kind] = {}
         unreadable, after = 0, 0
         for number, offset in enumerate(self.sections["kinds"].records()):
@@ -1146,6 +1150,11 @@ class _Region:
             unreadable += kind is None
             if kind is not None:
                 kinds[number] = kind
+        return kinds, unreadable
+
+    def own_records(self) -> tuple[list[Kind], list[Record], int]:
+        """The kinds, the records, and how many of both cannot be read."""
+        kinds, unreadable = self.kinds()
         records = []
         for offset in self.sections["own records"].records():
             for attempt in range(_TRIES):
@@ -1331,9 +1340,12 @@ class _Region:
         is_prefix = flags & _PARENT and flags & _PARENT_IS_PREFIX
         if kind == "actor_spawned" and is_prefix:
             lengths[1] = 0
+        values: dict[str, Any]
+        if kind == "own":
+            values = self._own_event(record[48:240], type_id, lengths, first, second)
+            return _Part(stamp, part, parts, kind, values["topic"], values)
         texts = _texts(record[48:240], lengths)
         type_name = self.name(type_id) if type_id else texts[2]
-        values: dict[str, Any]
         if kind == "actor_spawned":
             parent = texts[1]
             if is_prefix:
@@ -1389,6 +1401,33 @@ class _Region:
         else:
             values = {"key": texts[0]}
         return _Part(stamp, part, parts, kind, topic, values)
+
+
+    def _own_event(self, text: bytes, type_id: int, lengths: list[int], level: int, number: int) -> dict[str, Any]:
+        """An event of the application's own; with the values of a record of kind `number` - 1, unless that is 0."""
+        if level not in _LEVELS:
+            raise _Unreadable
+        start, end = lengths[0] + lengths[1], sum(lengths[:3])
+        payload = text[start:end] if number else b""
+        if end > len(text):
+            raise _Unreadable
+        topic, message = _texts(text, lengths[:2])
+        _texts(text[end if number else start :], lengths[3 if number else 2 :])
+        values: dict[str, Any] = {"topic": self.name(type_id) if type_id else topic, "level": _LEVELS[level]}
+        values["text"] = message
+        if number:
+            if number - 1 not in self._kinds:
+                # A kind is there before its first event, and never changes.
+                self._kinds.update(self.kinds()[0])
+            kind = self._kinds.setdefault(number - 1, None)
+            values["record"] = kind.name if kind else "?"
+            fields: dict[str, Any] = {}
+            if kind and kind.bytes <= _MOST_EVENT_BYTES and len(kind.fields) <= _MOST_EVENT_FIELDS:
+                for field in kind.fields:
+                    fields.setdefault(field.name, _field_value(field, payload))
+            if fields:
+                values["values"] = fields
+        return values
 
 
 class _Part(NamedTuple):
@@ -1459,6 +1498,8 @@ def _summary(words: list[int]) -> Histogram:
 def _field_value(field: Field, payload: bytes) -> Any:
     def one(at: int) -> Any:
         element = payload[field.offset + at * field.element_bytes :][: field.element_bytes]
+        if len(element) < field.element_bytes:
+            return None
         if field.type == "text":
             return element.split(b"\0")[0].decode(errors="replace")
         if field.type in ("f32", "f64"):
