@@ -136,7 +136,8 @@ impl TelemetryBus {
         Receiver::from_now(self.writer().clone(), Arc::downgrade(&self.shared), count)
     }
 
-    /// A receiver of the events of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. It does not report lapped
+    /// A receiver of the events of one topic from now on: one of [`TelemetryEvent::ALL_TOPICS`], or one that the application
+    /// named. It does not report lapped
     /// events. To be called within a tokio runtime, since a task filters the events until the receiver is dropped.
     pub fn subscribe_topic(&self, wanted: &'static str) -> mpsc::UnboundedReceiver<TelemetryEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();
