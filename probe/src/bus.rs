@@ -8,8 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "atomr")]
 use std::{collections::VecDeque, sync::Weak, sync::atomic::AtomicUsize};
 
-pub use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::event::{EventKind, EventRecord};
+pub use atomscope_layout::event::{OwnEvent, TelemetryEvent, Values};
 use atomscope_layout::limits::MAX_EVENTS;
 use atomscope_layout::{Capacities, event};
 #[cfg(feature = "atomr")]
