@@ -394,6 +394,7 @@ fn the_kinds_of_events_are_documented_as_they_are() {
         EventKind::StreamsGraphFinished,
         EventKind::DDataUpdated,
         EventKind::Panicked,
+        EventKind::Own,
     ];
     let snake = |name: String| {
         let parts = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {

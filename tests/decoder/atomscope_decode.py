@@ -326,6 +326,8 @@ def field_value(field, payload):
 
     def one(at):
         element = payload[field["offset"] + at * size :][:size]
+        if len(element) < size:
+            return None
         if word == "text":
             return element.split(b"\0")[0].decode(errors="replace")
         if word in ("f32", "f64"):
@@ -656,9 +658,9 @@ class Region:
 
     # "Own records".
 
-    def own_records(self):
-        """The kinds, the records, and how many of both are unreadable."""
-        kinds, unreadable, numbers = [], 0, {}
+    def kinds(self):
+        """The kinds by their numbers, and how many are unreadable."""
+        numbers, unreadable = {}, 0
         section, after = self.sections["kinds"], 0
         for number in range(section.count):
             record = self.ready(section.offset + number * section.stride)
@@ -669,7 +671,11 @@ class Region:
                 unreadable += 1
             else:
                 numbers[number] = kind
-                kinds.append(kind)
+        return numbers, unreadable
+
+    def own_records(self):
+        """The kinds, the records, and how many of both are unreadable."""
+        numbers, unreadable = self.kinds()
         section, found = self.sections["own records"], []
         for number in range(section.count):
             offset = section.offset + number * section.stride
@@ -697,7 +703,7 @@ class Region:
             about = {"kind": kind["name"], "name": name, "published": published}
             about |= {"lost": struct.unpack_from("<Q", record, 1128)[0]}
             found.append(about | {"at": self.time(stamp) if published else None, "values": values})
-        return {"kinds": kinds, "list": found, "unreadable": unreadable}
+        return {"kinds": list(numbers.values()), "list": found, "unreadable": unreadable}
 
     def ready(self, offset):
         """A slot of 128 bytes whose first word is a ready word, if it is ready."""
@@ -1124,6 +1130,8 @@ class Region:
         is_prefix = flags & PARENT and flags & PARENT_IS_PREFIX
         if name == "actor_spawned" and is_prefix:
             lengths[1] = 0
+        if name == "own" and second:
+            return self.event_of_record(record, stamp, type_id, lengths, part, parts, first, second - 1)
         texts = take_texts(record[48:240], lengths)
         type_name = self.name(type_id) if type_id else texts[2]
         if name == "actor_spawned":
@@ -1183,9 +1191,38 @@ class Region:
                 "actor": texts[2] or None,
                 "message": texts[3] if flags & OPTIONAL else None,
             }
+        elif name == "own":
+            payload = self.own_event(type_id, texts, first)
+            topic = payload["topic"]
         else:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
+
+    def own_event(self, type_id, texts, level):
+        """An own event, without the values of a record."""
+        if level not in LEVELS:
+            raise Unreadable
+        return {"topic": self.name(type_id) if type_id else texts[0], "level": LEVELS[level], "text": texts[1]}
+
+    def event_of_record(self, record, stamp, type_id, lengths, part, parts, level, number):
+        """Decodes an own event with the values of a record."""
+        start = 48 + lengths[0] + lengths[1]
+        payload = record[start : start + lengths[2]]
+        after = start + lengths[2]
+        if after > 240 or len(payload) != lengths[2]:
+            raise Unreadable
+        texts = take_texts(record[48:240], lengths[:2])
+        take_texts(record[after:240], lengths[3:])
+        about = self.own_event(type_id, texts, level)
+        kind = self.kinds()[0].get(number)
+        about["record"] = kind["name"] if kind else "?"
+        values = {}
+        if kind and kind["bytes"] <= 152 and len(kind["fields"]) <= 32:
+            for field in kind["fields"]:
+                values.setdefault(field["name"], field_value(field, payload))
+        if values:
+            about["values"] = values
+        return stamp, part, parts, "own", about["topic"], about
 
 
 def least(bucket):
@@ -1258,6 +1295,8 @@ def signed(number):
 
 
 MEMBERSHIP = ("added", "updated", "removed", "became_unreachable", "became_reachable")
+LEVELS = {1: "error", 2: "warn", 3: "info", 4: "debug", 5: "trace"}
+
 EVENT_KINDS = {
     1: ("actor_spawned", "actors"),
     2: ("actor_stopped", "actors"),
@@ -1271,6 +1310,7 @@ EVENT_KINDS = {
     10: ("streams_graph_finished", "streams"),
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
+    13: ("own", "own"),
 }
 
 

@@ -9,7 +9,9 @@ use atomscope_layout::decode::{
     Birth, Failure, Failures, FieldValue, Panic, RecordField, RegionReader, crashed_unix_ns,
 };
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
-use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
+use atomscope_layout::event::{
+    EVENT_FIELDS, EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode,
+};
 use atomscope_layout::failures::{FAILURE_WORDS, PANIC_WORDS};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::forest::MAX_TREE_LEVELS;
@@ -476,7 +478,12 @@ pub fn event(input: &[u8]) {
     let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
     let Some(part) = reader.event_decoder().decode(&padded::<EVENT_WORDS>(input)) else { return };
     assert!(part.part < part.parts);
-    assert!(TelemetryEvent::ALL_TOPICS.contains(&part.event.topic()));
+    match &part.event {
+        TelemetryEvent::Own(own) => {
+            assert!(own.values.0.len() <= EVENT_FIELDS && own.topic.len() <= NAME_BYTES)
+        }
+        event => assert!(TelemetryEvent::ALL_TOPICS.contains(&event.topic())),
+    }
     let mut joined = part.clone();
     let next = atomscope_layout::event::EventPart { part: part.part.saturating_add(1), ..part };
     if joined.is_continued_by(&next) {
@@ -629,7 +636,14 @@ fn event_seeds() -> Vec<Vec<u8>> {
         member[13] = list;
         member
     });
-    kinds.map(text).chain(changes).collect()
+    // An own event of each level with a text, and with records whose kinds there are, and are not.
+    let own = [(0, 0), (1, 0), (5, 0), (3, 1), (3, 2), (3, 99)].into_iter().map(|(level, kind): (u8, u8)| {
+        let mut own = text(EventKind::Own as u16);
+        own[32..48].fill(0);
+        (own[32], own[40]) = (level, kind);
+        own
+    });
+    kinds.map(text).chain(changes).chain(own).collect()
 }
 
 fn metric_seeds() -> Vec<Vec<u8>> {

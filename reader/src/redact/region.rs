@@ -409,11 +409,19 @@ impl Redactor {
         let from: EventRecord = zerocopy::transmute!(words);
         let unreadable = EventRecord { stamp: from.stamp, kind: u16::MAX, ..EventRecord::new_zeroed() };
         // The decoder that readers use decides whether the record is readable.
-        let Some(part) = event::decode(&words, |_| String::new(), |_| String::new()) else {
+        let Some(part) = event::decode(&words, |_| String::new(), |_| String::new(), |_, _| None) else {
             return unreadable;
         };
         let is_spawn = matches!(part.event, TelemetryEvent::ActorSpawned(_));
         let is_prefix = is_spawn && from.flags & actor_flags::PARENT_IS_PREFIX != 0;
+        if let TelemetryEvent::Own(_) = part.event {
+            // The topic and the level are left.
+            let mut to = EventRecord { text_bytes: [0; 5], text: EventRecord::new_zeroed().text, ..from };
+            let topic = Texts(&from.text).take(from.text_bytes[0]).unwrap_or_default();
+            to.text_bytes[0] = TextWriter { bytes: &mut to.text, used: 0 }.put(&self.name(topic));
+            to.numbers[1] = 0;
+            return to;
+        }
         let mut rest = Texts(&from.text);
         let mut texts = [""; 5];
         for (at, text) in texts.iter_mut().enumerate() {
