@@ -134,6 +134,7 @@ class Totals:
 class Histogram:
     """`buckets`: the least value of each bucket that is not empty, and its count. Quantiles are upper bounds."""
 
+    count: int
     sum: int
     greatest: int
     p50: int
@@ -1492,7 +1493,7 @@ def _summary(words: list[int]) -> Histogram:
         return 0
 
     buckets = [(_least(bucket), count) for bucket, count in held]
-    return Histogram(words[1], words[2], quantile(50), quantile(90), quantile(99), buckets)
+    return Histogram(words[0], words[1], words[2], quantile(50), quantile(90), quantile(99), buckets)
 
 
 def _field_value(field: Field, payload: bytes) -> Any:
@@ -2172,7 +2173,7 @@ def _main() -> None:
     parser.add_argument("who", nargs="?", help="a process id, or the path of a region or raw dump")
     parser.add_argument("--follow", action="store_true", help="go on until the node ends")
     parser.add_argument("--first", action="store_true", help="also count the events that are no longer kept as lost")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.what == "nodes":
         for node in nodes():
             with node:
