@@ -61,7 +61,7 @@ impl Kind {
     pub fn value(self, word: u64) -> MetricValue {
         match self {
             Self::Counter | Self::Gauge | Self::Histogram => MetricValue::Unsigned(word),
-            Self::SignedGauge => MetricValue::Signed(word.cast_signed()),
+            Self::SignedGauge => MetricValue::Signed(word as i64),
             Self::FloatGauge => MetricValue::Float(f64::from_bits(word)),
         }
     }
@@ -294,8 +294,8 @@ builtin! {
     PanicsAbandoned = "failures.panics_abandoned", "panics", Counter;
     /// Panics, errors and warnings of which the process noted nothing, because its list of regions was locked.
     FailuresMissed = "failures.missed", "failures", Counter;
-    /// Metrics of the application that count nothing, because the slots for metrics or histograms were full, or their names, labels or kinds were refused.
-    MetricsUnlisted = "metrics.unlisted", "metrics", Counter;
+    /// Times the application asked for a metric and got none, because the slots were full, or because of its name, labels, kind or unit.
+    MetricsUnlisted = "metrics.unlisted", "times", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);
@@ -330,8 +330,8 @@ impl Description<'_> {
 
     /// Writes the descriptor into a slot that no other thread writes and that was never in use, or was [vacated](vacate): first
     /// the texts, then the ready word. Unit and help are cut if they are too long; a name or labels that do not
-    /// [fit](Self::fits) are cut or left out. `use_number` is how many metrics had the slot before.
-    pub fn write(&self, slot: &[AtomicU64], use_number: u32) {
+    /// [fit](Self::fits) are cut or left out. `uses` is how many metrics had the slot before.
+    pub fn write(&self, slot: &[AtomicU64], uses: u32) {
         let mut record = MetricRecord::new_zeroed();
         let mut used = 0;
         let mut put = |text: &str, max: usize| {
@@ -354,7 +354,7 @@ impl Description<'_> {
         fence(Ordering::Release);
         words::store(slot.get(1..).unwrap_or_default(), &words[1..]);
         if let Some(ready) = slot.first() {
-            ready.store(READY | u64::from(use_number) << KIND_BITS | self.kind as u64, Ordering::Release);
+            ready.store(READY | u64::from(uses) << KIND_BITS | self.kind as u64, Ordering::Release);
         }
     }
 }

@@ -616,7 +616,7 @@ fn a_gauge_may_be_negative_or_have_fractions_and_one_name_has_many_series() {
         described.write(&slots[(number + at) * stride..], 0);
         Lanes::new(counters, region.map.counters.stride).set(number + at, word);
     };
-    put(0, Kind::SignedGauge, &[("node", "a")], (-3i64).cast_unsigned());
+    put(0, Kind::SignedGauge, &[("node", "a")], -3i64 as u64);
     put(1, Kind::FloatGauge, &[("node", "b")], (-0.25f64).to_bits());
     let found = region.read().metrics();
     let read: Vec<_> =
