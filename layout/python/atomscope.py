@@ -158,6 +158,12 @@ class Metric:
     builtin: bool
     """Whether it is the probe's own, and not the application's."""
 
+    @property
+    def series(self) -> str:
+        """Name and labels in one, as `docs.seen{shard="0"}`: what tells it from all other metrics of the node."""
+        labels = ",".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.labels.items())
+        return f"{self.name}{{{labels}}}" if labels else self.name
+
 
 @dataclasses.dataclass(frozen=True)
 class DeadLetter:

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use atomscope_probe::Region;
+use atomscope_probe::{Level, Region};
 use atomscope_tests::support::dumps::{all_events, decoded, dump_of, golden_regions, json_lines, same};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
@@ -125,7 +125,9 @@ fn of_python(mut snapshot: Value) -> Value {
     for metric in snapshot["metrics"].as_array_mut().expect("a list") {
         metric.as_object_mut().expect("an object").remove("builtin");
         // A dump has it as the metric's value.
-        if let Some(count) = metric["histogram"].as_object_mut().and_then(|histogram| histogram.remove("count")) {
+        if let Some(count) =
+            metric["histogram"].as_object_mut().and_then(|histogram| histogram.remove("count"))
+        {
             assert_eq!(metric["value"], count);
         }
     }
@@ -207,7 +209,8 @@ fn a_stopped_node_and_then_a_killed_one_say_the_same_to_python() {
 fn a_node_whose_region_has_a_name_of_the_users_is_found_by_its_process() {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
     let file = folder.path().join("shop");
-    let node = Node::demo(["--node", "named", "--rate", "1", "--region", file.to_str().expect("a plain path")]);
+    let node =
+        Node::demo(["--node", "named", "--rate", "1", "--region", file.to_str().expect("a plain path")]);
     let found = snapshot(node.who());
     assert_eq!((&found["node"], &found["state"]), (&"named".into(), &"live".into()));
     assert_eq!(found["pid"], node.pid());
@@ -232,27 +235,38 @@ atomscope_probe::record! {
     }
 }
 
+fn book_now() -> OrderBook {
+    OrderBook {
+        best_bid: 1.25,
+        change: 0.1,
+        drift: -3,
+        open: true,
+        phase: Phase::Auction,
+        levels: [1.0, f64::NAN, 2.5],
+        symbol: "EUR\u{7}".into(),
+    }
+}
+
 #[test]
 #[ignore = "needs python3"]
-fn records_metrics_and_failures_of_the_application_say_the_same_to_python() {
-    let name = "records_metrics_and_failures_of_the_application_say_the_same_to_python";
+fn what_an_application_publishes_itself_says_the_same_to_python() {
+    let name = "what_an_application_publishes_itself_says_the_same_to_python";
     if let Some(place) = support::role() {
-        let region = Region::builder("market").actors(8).file(&place).build().expect("the region can be made");
+        let region =
+            Region::builder("market").actors(8).file(&place).build().expect("the region can be made");
         let mut book = region.record::<OrderBook>("EURUSD").expect("there is room");
         let _never = region.record::<OrderBook>("never").expect("there is room");
-        book.publish(&OrderBook {
-            best_bid: 1.25,
-            change: 0.1,
-            drift: -3,
-            open: true,
-            phase: Phase::Auction,
-            levels: [1.0, f64::NAN, 2.5],
-            symbol: "EUR\u{7}".into(),
-        });
+        book.publish(&book_now());
         region.counter("orders.placed", "orders", "Orders of all shops.").add(7);
-        region.gauge("orders.open", "orders", "Orders that wait.").set(3);
+        region.counter_with("docs.seen", "documents", "", &[("shard", "0"), ("host", "a b")]).add(3);
+        region.gauge("orders.open", "orders", "Orders that wait.").set(-3);
+        region.float_gauge("oven.temperature", "Cel", "").set(182.5);
         let spread = region.histogram("spread", "USD", "Spreads.");
         (0..50).for_each(|value| spread.record(value * value));
+        let orders = region.events("orders").expect("there is room");
+        orders.publish(Level::Warn, "late\u{7}");
+        let books = region.events_of::<OrderBook>("books").expect("there is room");
+        books.publish(Level::Info, &book_now());
         let panicking = std::thread::Builder::new().name("baker".to_owned());
         panicking.spawn(|| panic!("oven 1")).expect("a thread").join().expect_err("it panics");
         println!("ready region={}", region.path().expect("it is shared").display());
@@ -268,6 +282,20 @@ fn records_metrics_and_failures_of_the_application_say_the_same_to_python() {
     assert_eq!(found["records"][0]["values"]["phase"], "Auction");
     assert_eq!(found["records"][1]["at"], Value::Null);
     assert_eq!(found["failures"].as_array().map(Vec::len), Some(1));
+    let metrics = found["metrics"].as_array().expect("a list");
+    let metric = |name: &str| metrics.iter().find(|metric| metric["name"] == name).expect("it is there");
+    assert_eq!(metric("docs.seen")["labels"], json!({ "host": "a b", "shard": "0" }));
+    assert_eq!(
+        (&metric("orders.open")["value"], &metric("oven.temperature")["value"]),
+        (&json!(-3), &json!(182.5))
+    );
+    assert_eq!(same_events(&region), 3);
+    let events = lines(["events".as_ref(), region.as_os_str()]);
+    assert_eq!(
+        (&events[0]["topic"], &events[0]["level"], &events[0]["text"]),
+        (&json!("orders"), &json!("warn"), &json!("late\u{7}"))
+    );
+    assert_eq!(events[1]["values"]["drift"], -3);
 }
 
 #[test]
@@ -350,7 +378,8 @@ fn python_reads_damaged_regions_or_refuses_them() {
             std::fs::write(&file, &damaged).expect("a file in memory");
             files.push(file);
             let cut = folder.path().join(format!("cut-{}", files.len()));
-            std::fs::write(&cut, &sound[..(random() % sound.len() as u64) as usize]).expect("a file in memory");
+            std::fs::write(&cut, &sound[..(random() % sound.len() as u64) as usize])
+                .expect("a file in memory");
             files.push(cut);
         }
     }
