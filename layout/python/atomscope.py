@@ -45,6 +45,7 @@ __all__ = [
     "Field",
     "Histogram",
     "InFlight",
+    "JournalWrite",
     "Kind",
     "Lost",
     "Metric",
@@ -185,6 +186,16 @@ class RingTotals:
     lapped: int
     abandoned: int
     unreadable: int
+
+
+@dataclasses.dataclass(frozen=True)
+class JournalWrite:
+    """Events that a journal wrote."""
+
+    journal: str
+    persistence_id: str
+    sequence_nr: int
+    timestamp: Optional[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,6 +365,17 @@ class Snapshot:
     instances: dict[str, list[dict[str, Any]]]
     """For each domain (`journals`, `shards`, …) its instances: `name`, `owner`, `since`, and numbers."""
     instances_unreadable: int
+    cluster: dict[str, Any]
+    """`self_address`, `leader`, `members`, `unreachable`, `reachability_records`, `gossip_version`."""
+    sharding: dict[str, Any]
+    """`regions` with their `shards`, and `allocations`."""
+    hand_offs: list[list[str]]
+    """Of each: shard, from, to, state."""
+    rows_dropped: int
+    """Rows of cluster and sharding that found no room."""
+    documents_unreadable: int
+    journal_writes: list[JournalWrite]
+    """The oldest first, all that are kept."""
 
     def metric(self, name: str, **labels: str) -> Metric:
         """The metric of this name with exactly these labels. Raises `KeyError` if there is none."""
@@ -1034,6 +1056,88 @@ class _Region:
             return number if math.isfinite(number) else None
         return value
 
+    # Documents: cluster and sharding.
+
+    def _document(self, number: int) -> tuple[int, list[tuple[int, int, list[str]]]]:
+        """The number of dropped rows, and the kind, the number and the texts of each row."""
+        section = self.sections["documents"]
+        offset, copy_bytes = section.offset + number * section.stride, (section.stride - 128) // 16 * 8
+        for attempt in range(_TRIES):
+            flips = self.words.load(offset)
+            _fence()
+            if flips == 0:
+                return 0, []
+            start = offset + 128 + flips % 2 * copy_bytes
+            used = self.words.load(start)
+            copy = self.words.copy(start, min(used * 8, copy_bytes))
+            _fence()
+            if self.words.load(offset) == flips:
+                return self._document_rows(copy, used)
+            _pause(attempt)
+        raise _Unreadable
+
+    @staticmethod
+    def _document_rows(copy: bytes, used: int) -> tuple[int, list[tuple[int, int, list[str]]]]:
+        if used < 4 or used * 8 != len(copy):
+            raise _Unreadable
+        rows, at = [], 32
+        while at < len(copy):
+            row = copy[at:]
+            if len(row) < 16:
+                raise _Unreadable
+            kind, texts, words, number = struct.unpack_from("<2HIQ", row)
+            text_start = 16 + (texts + 3) // 4 * 8
+            if words < 2 or texts > 64 or words * 8 > len(row) or text_start > words * 8:
+                raise _Unreadable
+            lengths = struct.unpack_from(f"<{texts}H", row, 16)
+            rows.append((kind, number, _texts(row[text_start : words * 8], lengths)))
+            at += words * 8
+        (dropped,) = struct.unpack_from("<Q", copy, 8)
+        return dropped, rows
+
+    def documents(self) -> tuple[dict[str, Any], dict[str, Any], list[list[str]], int, int]:
+        """Cluster, sharding, hand-offs, how many rows were dropped, and how many documents cannot be read."""
+        rows: list[list[tuple[int, int, list[str]]]] = []
+        dropped, unreadable = 0, 0
+        for number in (0, 1):
+            try:
+                fewer, found = self._document(number)
+                dropped += fewer
+                rows.append(found)
+            except _Unreadable:
+                unreadable += 1
+                rows.append([])
+        cluster: dict[str, Any] = {"self_address": None, "leader": None}
+        cluster.update({name: [] for name in ("members", "unreachable", "reachability_records", "gossip_version")})
+        for kind, number, texts in rows[0]:
+            first, second, third, _ = _four(texts)
+            if kind in (1, 2):
+                cluster["self_address" if kind == 1 else "leader"] = first
+            elif kind == 3:
+                member = {"address": first, "status": second, "roles": texts[2:], "reachable": bool(number >> 32 & 1)}
+                cluster["members"].append({**member, "up_number": _signed(number)})
+            elif kind == 4:
+                cluster["unreachable"].append(first)
+            elif kind == 5:
+                record = {"observer": first, "subject": second, "status": third}
+                cluster["reachability_records"].append(record)
+            elif kind == 6:
+                cluster["gossip_version"].append([first, number])
+        regions: list[dict[str, Any]] = []
+        allocations: list[list[str]] = []
+        hand_offs: list[list[str]] = []
+        for kind, number, texts in rows[1]:
+            four = _four(texts)
+            if kind == 1:
+                regions.append({"region_id": four[0], "shard_count": number, "shards": []})
+            elif kind == 2 and regions:
+                regions[-1]["shards"].append(four[0])
+            elif kind == 3:
+                allocations.append(four[:2])
+            elif kind == 4:
+                hand_offs.append(four)
+        return cluster, {"regions": regions, "allocations": allocations}, hand_offs, dropped, unreadable
+
     # Instrumented actors.
 
     def _rows(self) -> list[tuple[Optional[int], int]]:
@@ -1275,6 +1379,17 @@ class _Region:
             )
         return found, totals
 
+    def journal_writes(self) -> list[JournalWrite]:
+        found = []
+        for _, record in reversed(self._newest("journal writes", 240)[0]):
+            stamp, sequence_nr, *lengths = struct.unpack_from("<2Q2H", record)
+            try:
+                journal, persistence_id = _texts(record[24:], lengths)
+            except _Unreadable:
+                continue
+            found.append(JournalWrite(journal, persistence_id, sequence_nr, self.time(stamp)))
+        return found
+
     def panics(self) -> tuple[list[Panic], RingTotals]:
         newest, totals = self._newest("panics", 496)
         found = []
@@ -1462,6 +1577,17 @@ def _parent_of(path: str, flags: int, parent_bytes: int, parent_key: tuple[int, 
     return (f"{parent}{_CUT_MARK}{parent_key[0]:016x}{parent_key[1]:016x}" if is_cut else parent), is_cut
 
 
+def _four(texts: list[str]) -> list[str]:
+    """The first four texts; those that are missing are empty."""
+    return [*texts, "", "", "", ""][:4]
+
+
+def _signed(number: int) -> int:
+    """The low 32 bits with their sign."""
+    low = number & 0xFFFFFFFF
+    return low - 2**32 if low & 1 << 31 else low
+
+
 def _membership(flags: int, texts: list[str], number: int, roles: int) -> dict[str, Any]:
     change: dict[str, Any] = {name: [] for name in _CHANGES}
     which = flags >> _LIST_SHIFT
@@ -1473,7 +1599,7 @@ def _membership(flags: int, texts: list[str], number: int, roles: int) -> dict[s
             "status": texts[1],
             "roles": texts[2].split("\n")[: min(roles, 200)] if roles else [],
             "reachable": bool(flags & _REACHABLE),
-            "up_number": struct.unpack("<i", struct.pack("<I", number & 0xFFFFFFFF))[0],
+            "up_number": _signed(number),
         }
         change[_CHANGES[which - 1]].append(member)
     elif which:
@@ -2038,7 +2164,7 @@ class Node:
         return self._region.own_records()[1]
 
     def snapshot(self) -> Snapshot:
-        """A decoded copy of everything except events and the state of cluster and sharding."""
+        """A decoded copy of everything except the events."""
         region, words = self._region, self._region.words
         verdict, notes, evidence, process_age, runtime_age = self._liveness()
         end = _end_of(region) if verdict in _DEAD else None
@@ -2055,6 +2181,7 @@ class Node:
         kinds, records, records_unreadable = region.own_records()
         threads, threads_unreadable = region.runtime_threads()
         instances, instances_unreadable = region.instances()
+        cluster, sharding, hand_offs, rows_dropped, documents_unreadable = region.documents()
         return Snapshot(
             node=self.name,
             generated_at=_rfc3339(self._taken_unix_ns if self._dump else time.time_ns()),
@@ -2092,6 +2219,12 @@ class Node:
             runtime_threads_unreadable=threads_unreadable,
             instances=instances,
             instances_unreadable=instances_unreadable,
+            cluster=cluster,
+            sharding=sharding,
+            hand_offs=hand_offs,
+            rows_dropped=rows_dropped,
+            documents_unreadable=documents_unreadable,
+            journal_writes=region.journal_writes(),
         )
 
     def events(self, follow: bool = True, from_first: bool = False, interval: float = 0.1) -> Iterator[Union[Event, Lost]]:

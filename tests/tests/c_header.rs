@@ -55,12 +55,8 @@ fn metrics_of(dump: &Value) -> Vec<String> {
             let name = format!("{}{labels}", text(&metric["name"]));
             match &metric["histogram"] {
                 // A number that nothing counts is 0 in the region.
-                Value::Null => {
-                    format!(
-                        "{name} = {}",
-                        if metric["value"].is_null() { &Value::from(0) } else { &metric["value"] }
-                    )
-                }
+                Value::Null if metric["value"].is_null() => format!("{name} = 0"),
+                Value::Null => format!("{name} = {}", metric["value"]),
                 histogram => {
                     let [sum, greatest] = ["sum", "greatest"].map(|of| &histogram[of]);
                     format!("{name} = {} values, sum {sum}, greatest {greatest}", metric["value"])

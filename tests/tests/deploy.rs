@@ -35,6 +35,15 @@ fn every_file_of_the_folder_is_listed_and_printed_as_it_is() {
     }
 }
 
+#[test]
+fn images_have_the_version_of_the_program() {
+    for name in names() {
+        for version in deploy(&[&name]).split("REGISTRY/atomscope:").skip(1) {
+            assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{name}");
+        }
+    }
+}
+
 /// The names of metrics in a text: words that begin as those of the exporter do.
 fn metrics(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');

@@ -70,6 +70,9 @@ fn of_dump(mut dump: Value) -> Value {
         "node": dump["node"],
         "generated_at": dump["generated_at"],
         "actors": actors,
+        "cluster": dump["cluster"],
+        "sharding": dump["sharding"],
+        "journal_writes": dump["persistence"]["recent_writes"],
         "actors_unreadable": about["unreadable"],
         "dead_letters": dump["dead_letters"],
         "dead_letter_totals": about["dead_letters"],
@@ -85,7 +88,7 @@ fn of_dump(mut dump: Value) -> Value {
 }
 
 /// What has one name in both.
-const SAME: [&str; 26] = [
+const SAME: [&str; 29] = [
     "state",
     "why",
     "conditions",
@@ -112,6 +115,9 @@ const SAME: [&str; 26] = [
     "runtime_threads_unreadable",
     "instances",
     "instances_unreadable",
+    "hand_offs",
+    "rows_dropped",
+    "documents_unreadable",
 ];
 
 /// A snapshot of Python without what a dump does not tell or tells otherwise.
@@ -170,6 +176,12 @@ fn same_events(region: &Path) -> usize {
     same("events", &Value::from(ours), &Value::from(theirs.clone()));
     theirs.retain(|line| line["kind"] != "lost");
     theirs.len()
+}
+
+#[test]
+fn the_module_has_the_version_of_the_crates() {
+    let module = std::fs::read_to_string(Path::new(FOLDER).join("atomscope.py")).expect("the module");
+    assert!(module.contains(&format!("\n__version__ = \"{}\"\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
