@@ -8,8 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "atomr")]
 use std::{collections::VecDeque, sync::Weak, sync::atomic::AtomicUsize};
 
-pub use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::event::{EventKind, EventRecord};
+pub use atomscope_layout::event::{OwnEvent, TelemetryEvent, Values};
 use atomscope_layout::limits::MAX_EVENTS;
 use atomscope_layout::{Capacities, event};
 #[cfg(feature = "atomr")]
@@ -136,7 +136,8 @@ impl TelemetryBus {
         Receiver::from_now(self.writer().clone(), Arc::downgrade(&self.shared), count)
     }
 
-    /// A receiver of the events of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. It does not report lapped
+    /// A receiver of the events of one topic from now on: one of [`TelemetryEvent::ALL_TOPICS`], or one that the application
+    /// named. It does not report lapped
     /// events. To be called within a tokio runtime, since a task filters the events until the receiver is dropped.
     pub fn subscribe_topic(&self, wanted: &'static str) -> mpsc::UnboundedReceiver<TelemetryEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();

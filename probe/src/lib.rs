@@ -30,7 +30,7 @@
 //! ```
 //!
 //! A record is the newest state of something of the application, a struct that other processes see by its fields: see
-//! [`record!`].
+//! [`record!`]. An event of the application's own has a topic that the application names: see [`Region::events`].
 //!
 //! # Cost
 //! On hot paths (spawns, stops, dead letters, events, metrics) the probe makes no allocation, takes no lock, makes no
@@ -93,6 +93,7 @@ mod depths;
 mod ending;
 mod environment;
 mod error;
+pub mod events;
 #[cfg(feature = "atomr")]
 pub mod exporters;
 #[cfg(feature = "atomr")]
@@ -143,6 +144,7 @@ mod runtime;
 mod runtime_threads;
 mod sampler;
 mod sampling;
+mod series;
 #[cfg(feature = "atomr")]
 pub mod sharding;
 mod signals;
@@ -167,11 +169,12 @@ mod writer;
 pub use atomscope_layout::{Capacities, LimitError, dto};
 
 pub use crate::error::{CreateError, SpaceUse};
+pub use crate::events::{Events, EventsError, Level, RecordEvents};
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
 pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
-pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};
+pub use crate::region::{Counter, Family, FloatGauge, Gauge, Histogram, Region, RegionBuilder, Timer};
 #[cfg(feature = "atomr")]
 pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};

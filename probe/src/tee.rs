@@ -72,7 +72,8 @@ impl TelemetryExtension {
             | TelemetryEvent::ActorStopped { .. }
             | TelemetryEvent::MailboxSampled { .. }
             | TelemetryEvent::DeadLetter(_)
-            | TelemetryEvent::Panicked(_) => {}
+            | TelemetryEvent::Panicked(_)
+            | TelemetryEvent::Own(_) => {}
             TelemetryEvent::ClusterChanged(change) => {
                 let mut state = self.cluster.snapshot();
                 apply(&mut state, change);

@@ -3,6 +3,7 @@
 mod actors;
 pub mod arguments;
 pub mod ascii;
+mod deploy;
 mod doctor;
 mod dump;
 mod grouped;
@@ -53,6 +54,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tail(args) => tail::tail(&cli.search, args),
         Command::Prune(args) => prune::prune(&cli.search, &args),
         Command::Doctor(args) => doctor::doctor(&cli.search, args),
+        Command::Deploy(args) => deploy::deploy(&args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
     }

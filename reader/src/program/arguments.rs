@@ -6,6 +6,7 @@ use atomscope_layout::region::{VERSION_MAJOR, VERSION_MINOR};
 use clap::{Parser, Subcommand};
 
 use crate::program::actors::ActorsArgs;
+use crate::program::deploy::DeployArgs;
 use crate::program::doctor::DoctorArgs;
 use crate::program::dump::DumpArgs;
 use crate::program::help::WHO_HELP;
@@ -102,6 +103,7 @@ pub enum Command {
     #[command(visible_alias = "gc")]
     Prune(PruneArgs),
     Doctor(DoctorArgs),
+    Deploy(DeployArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -939,11 +939,22 @@ mod keys {
         screen.press("f");
         assert_eq!(screen.app.cursor_state().unwrap().cursor, 2);
         screen.press("o");
-        assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
         assert!(screen.text(120, 20).contains("None of 3 events has the topic dead_letters"));
         screen.press(&"o".repeat(TelemetryEvent::ALL_TOPICS.len() - 1));
-        assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (None, 3));
+        for topic in ["payments", "orders", "payments"] {
+            let topic: Box<str> = topic.into();
+            let event = EventRow { at: None, word: topic.clone(), topic, text: "info 7".into(), lost: 0 };
+            screen.app.events.push(event);
+        }
+        screen.press(&"o".repeat(TelemetryEvent::ALL_TOPICS.len() + 1));
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (Some("orders"), 1));
+        screen.press("o");
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (Some("payments"), 2));
+        screen.press("o");
+        assert_eq!(screen.app.topic, None);
         screen.press("/event = stopped⏎");
         assert_eq!(screen.app.sheet.len(), 1);
     }
@@ -956,7 +967,13 @@ mod keys {
         let at = Some(tick_time(0));
         for _ in 0..21_000 {
             let (text, lost) = ("akka://Shop/user/x".to_owned(), 0);
-            screen.app.events.push(EventRow { at, topic: "actors", word: "stopped", text, lost });
+            screen.app.events.push(EventRow {
+                at,
+                topic: "actors".into(),
+                word: "stopped".into(),
+                text,
+                lost,
+            });
         }
         screen.read(&busy_shop(), LIVE);
         let shown = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();
@@ -1040,7 +1057,7 @@ mod keys {
         }
         screen.read(&node, LIVE);
         assert_eq!(screen.app.events.lost, 0);
-        let stops = screen.app.events.iter().filter(|(_, event)| event.word == "stopped").count();
+        let stops = screen.app.events.iter().filter(|(_, event)| *event.word == *"stopped").count();
         assert!(stops >= 160, "{stops}");
     }
 

@@ -171,5 +171,5 @@ fn actor_row(tick: &Tick, branch: &Branch) -> Option<Vec<Value>> {
 pub fn event_row(event: &EventRow) -> Vec<Value> {
     let time = event.at.map(|at| rfc3339(at.unix_ns));
     let time = time.as_deref().and_then(|time| time.get(11..23)).map(Value::text);
-    vec![time.unwrap_or(Value::Unknown), Value::text(event.word), Value::text(&event.text)]
+    vec![time.unwrap_or(Value::Unknown), Value::text(&event.word), Value::text(&event.text)]
 }
