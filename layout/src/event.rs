@@ -32,7 +32,7 @@ use crate::sync::AtomicU64;
 use crate::table::Key;
 use crate::words::{self, halves, quarters};
 
-/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics are only here.
+/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics and long polls are only here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "names and fields say it")]
@@ -49,6 +49,20 @@ pub enum TelemetryEvent {
     StreamsGraphFinished { id: u64 },
     DDataUpdated { key: String },
     Panicked(PanicInfo),
+    LongPoll(LongPollInfo),
+}
+
+/// A poll of a task that held its worker for long, as an event. What is unknown is `None`. `task` is where the task was spawned,
+/// in the source; it is told of tasks whose actor is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "names and fields say it")]
+pub struct LongPollInfo {
+    pub duration_ns: u64,
+    pub actor: Option<String>,
+    pub class: Option<String>,
+    pub task: Option<String>,
+    pub tid: Option<u32>,
+    pub thread: Option<String>,
 }
 
 /// A panic, as an event. `seq` is its number in the ring of panics; what is unknown is `None`.
@@ -80,6 +94,7 @@ impl TelemetryEvent {
         "streams",
         "ddata",
         "failures",
+        "runtime",
     ];
 
     /// The kind of the event.
@@ -97,6 +112,7 @@ impl TelemetryEvent {
             Self::StreamsGraphFinished { .. } => EventKind::StreamsGraphFinished,
             Self::DDataUpdated { .. } => EventKind::DDataUpdated,
             Self::Panicked(_) => EventKind::Panicked,
+            Self::LongPoll(_) => EventKind::LongPoll,
         }
     }
 }
@@ -118,11 +134,12 @@ pub enum EventKind {
     StreamsGraphFinished = 10,
     DDataUpdated = 11,
     Panicked = 12,
+    LongPoll = 13,
 }
 
 impl EventKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ActorSpawned,
         Self::ActorStopped,
         Self::MailboxSampled,
@@ -135,6 +152,7 @@ impl EventKind {
         Self::StreamsGraphFinished,
         Self::DDataUpdated,
         Self::Panicked,
+        Self::LongPoll,
     ];
 
     /// The topic of events of this kind.
@@ -149,6 +167,7 @@ impl EventKind {
             Self::StreamsGraphStarted | Self::StreamsGraphFinished => "streams",
             Self::DDataUpdated => "ddata",
             Self::Panicked => "failures",
+            Self::LongPoll => "runtime",
         }
     }
 }
@@ -455,6 +474,15 @@ pub fn encode(
                 texts.put(message);
             }
         }
+        TelemetryEvent::LongPoll(poll) => {
+            numbers = [poll.duration_ns, poll.tid.unwrap_or(0).into()];
+            let class = poll.class.as_deref().unwrap_or_default();
+            type_id = if class.is_empty() { 0 } else { intern(class) };
+            texts.put(poll.actor.as_deref().unwrap_or_default());
+            texts.put(poll.thread.as_deref().unwrap_or_default());
+            texts.put(if type_id == 0 { class } else { "" });
+            texts.put(poll.task.as_deref().unwrap_or_default());
+        }
         TelemetryEvent::ClusterChanged(_) => {}
     }
     let cut = texts.cut;
@@ -561,6 +589,7 @@ pub fn decode(
         *text = core::str::from_utf8(this).ok()?;
     }
     let own = |at: usize| texts[at].to_owned();
+    let known = |at: usize| Some(own(at)).filter(|text| !text.is_empty());
     let mut typed = |text: &str| if record.type_id == 0 { text.to_owned() } else { name(record.type_id) };
     let event = match kind {
         EventKind::ActorSpawned => {
@@ -625,17 +654,22 @@ pub fn decode(
         }
         EventKind::StreamsGraphFinished => TelemetryEvent::StreamsGraphFinished { id: record.numbers[0] },
         EventKind::DDataUpdated => TelemetryEvent::DDataUpdated { key: own(0) },
-        EventKind::Panicked => {
-            let known = |at: usize| Some(own(at)).filter(|text| !text.is_empty());
-            TelemetryEvent::Panicked(PanicInfo {
-                seq: record.numbers[0],
-                tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
-                thread: known(1),
-                location: own(0),
-                actor: known(2),
-                message: has(event_flags::OPTIONAL).then(|| own(3)),
-            })
-        }
+        EventKind::Panicked => TelemetryEvent::Panicked(PanicInfo {
+            seq: record.numbers[0],
+            tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
+            thread: known(1),
+            location: own(0),
+            actor: known(2),
+            message: has(event_flags::OPTIONAL).then(|| own(3)),
+        }),
+        EventKind::LongPoll => TelemetryEvent::LongPoll(LongPollInfo {
+            duration_ns: record.numbers[0],
+            actor: known(0),
+            class: Some(typed(texts[2])).filter(|class| !class.is_empty()),
+            task: known(3),
+            tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
+            thread: known(1),
+        }),
     };
     Some(EventPart { stamp: record.stamp, part: record.part, parts: record.parts, event })
 }

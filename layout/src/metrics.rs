@@ -232,6 +232,8 @@ builtin! {
     PanicsAbandoned = "failures.panics_abandoned", "panics", Counter;
     /// Panics, errors and warnings of which the process noted nothing, because its list of regions was locked.
     FailuresMissed = "failures.missed", "failures", Counter;
+    /// Polls of tasks that held their worker for long: 100 ms, unless the builder says otherwise.
+    LongPolls = "runtime.long_polls", "polls", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);

@@ -208,7 +208,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         restarts,
         untracked,
         overwritten,
-        reserved,
+        long_polls,
     }));
     check(fields!(VariantRecord { class, name }));
     check(fields!(ThreadRecord { identity, runtime, parks, since, name, reserved }));
@@ -430,6 +430,7 @@ fn the_kinds_of_events_are_documented_as_they_are() {
         EventKind::StreamsGraphFinished,
         EventKind::DDataUpdated,
         EventKind::Panicked,
+        EventKind::LongPoll,
     ];
     let snake = |name: String| {
         let parts = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {

@@ -1,10 +1,12 @@
 //! Events and losses as words for people.
 
+use std::time::Duration;
+
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::Loss;
 
-use super::human::count;
+use super::human::{count, duration};
 use super::tone::Tone;
 
 /// A loss of events: how many, in which lane, and why.
@@ -62,6 +64,17 @@ pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
             let thread = panic.thread.as_deref().unwrap_or("a thread");
             let actor = panic.actor.as_ref().map(|actor| format!(" in {actor}")).unwrap_or_default();
             ("panic", Tone::Bad, format!("{thread}{actor} at {}{message}", panic.location))
+        }
+        TelemetryEvent::LongPoll(poll) => {
+            let thread = poll.thread.as_deref().unwrap_or("a thread");
+            let task = match (&poll.actor, &poll.class, &poll.task) {
+                (Some(actor), ..) => actor.clone(),
+                (None, Some(class), _) => format!("an actor of {class}"),
+                (None, None, Some(task)) => format!("a task that was spawned at {task}"),
+                (None, None, None) => "a task".to_owned(),
+            };
+            let time = duration(Duration::from_nanos(poll.duration_ns));
+            ("long poll", Tone::Odd, format!("{task} held {thread} for {time}"))
         }
     }
 }
