@@ -37,7 +37,11 @@ fn upper(name: &str) -> String {
     snake.replace([' ', '.', '-'], "_").to_uppercase()
 }
 
-fn constants<V: std::fmt::Display>(text: &mut String, prefix: &str, of: impl IntoIterator<Item = (String, V)>) {
+fn constants<V: std::fmt::Display>(
+    text: &mut String,
+    prefix: &str,
+    of: impl IntoIterator<Item = (String, V)>,
+) {
     for (name, value) in of {
         let _ = writeln!(text, "#define ATOMSCOPE_{prefix}{} {value}", upper(&name));
     }
@@ -101,7 +105,11 @@ fn made() -> String {
     let limits = numbers("## Conventions", &["limit", "value"]);
     constants(&mut text, "", limits.into_iter().filter(|(name, _)| name.starts_with("MAX_")));
     text.push_str("/* Where a field of the header begins. */\n");
-    constants(&mut text, "HEADER_", documented("## The header").into_iter().map(|(name, offset, _)| (name, offset)));
+    constants(
+        &mut text,
+        "HEADER_",
+        documented("## The header").into_iter().map(|(name, offset, _)| (name, offset)),
+    );
     text.push_str("/* Sections, and of each its number, its least count and its least stride. */\n");
     let sections = table("## The sections", &["id", "section", "least count", "least stride", "stride"]);
     constants(&mut text, "SECTION_", sections.iter().map(|row| (row[1].clone(), row[0].clone())));
@@ -143,7 +151,8 @@ fn made() -> String {
 
 /// The bits of attachments, by what they count first: their names are calls.
 fn attachments() -> Vec<(String, String)> {
-    let rows = table("## Attachments and known numbers", &["bit", "attachment", "metrics", "numbers of instances"]);
+    let rows =
+        table("## Attachments and known numbers", &["bit", "attachment", "metrics", "numbers of instances"]);
     let name = |text: &str| {
         let call = text.split(',').next().unwrap_or_default();
         call.replace("::", "_").replace('.', "_")

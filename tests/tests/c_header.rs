@@ -18,7 +18,8 @@ fn compiled(folder: &Path, checked: bool) -> PathBuf {
     if checked {
         cc.args(["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
     }
-    let output = cc.arg(format!("{FOLDER}/example.c")).arg("-o").arg(&program).output().expect("cc can be run");
+    let output =
+        cc.arg(format!("{FOLDER}/example.c")).arg("-o").arg(&program).output().expect("cc can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program
 }
@@ -31,8 +32,11 @@ fn run(program: &Path, file: &Path) -> Output {
 fn lines(output: &Output, word: &str) -> Vec<String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
-    let mut lines: Vec<String> =
-        text.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).map(str::to_owned).collect();
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+        .map(str::to_owned)
+        .collect();
     lines.sort();
     lines
 }
@@ -52,7 +56,10 @@ fn metrics_of(dump: &Value) -> Vec<String> {
             match &metric["histogram"] {
                 // A number that nothing counts is 0 in the region.
                 Value::Null => {
-                    format!("{name} = {}", if metric["value"].is_null() { &Value::from(0) } else { &metric["value"] })
+                    format!(
+                        "{name} = {}",
+                        if metric["value"].is_null() { &Value::from(0) } else { &metric["value"] }
+                    )
                 }
                 histogram => {
                     let [sum, greatest] = ["sum", "greatest"].map(|of| &histogram[of]);
@@ -96,8 +103,9 @@ fn same(program: &Path, region: &Path) {
         flat.map(|actor| format!("{} {}", text(&actor["path"]), text(&actor["actor_type"]))).collect();
     actors.sort();
     let theirs = lines(&output, "actor").into_iter();
-    let theirs: Vec<_> =
-        theirs.map(|line| line.split_once(" spawned ").map_or(line.clone(), |(line, _)| line.to_owned())).collect();
+    let theirs: Vec<_> = theirs
+        .map(|line| line.split_once(" spawned ").map_or(line.clone(), |(line, _)| line.to_owned()))
+        .collect();
     assert_eq!(theirs, actors);
     assert!(!actors.is_empty());
     assert_eq!(lines(&output, "metric"), metrics_of(&dump));
@@ -119,8 +127,8 @@ fn a_program_in_c_reads_records_and_metrics_of_the_application() {
     [1, 2, 90].into_iter().for_each(|value| spread.record(value));
     let folder = tempfile::tempdir().expect("a folder");
     let output = run(&compiled(folder.path(), false), region.path().expect("it is shared"));
-    let records =
-        ["OrderBook/EURUSD best_bid=1.25 depth=7 drift=-3 open=1 symbol=EUR?", "OrderBook/never"].map(str::to_owned);
+    let records = ["OrderBook/EURUSD best_bid=1.25 depth=7 drift=-3 open=1 symbol=EUR?", "OrderBook/never"]
+        .map(str::to_owned);
     let mut theirs = lines(&output, "record");
     // The macro chooses the order of fields in memory.
     for line in &mut theirs {
@@ -156,7 +164,8 @@ fn a_program_in_c_reads_damaged_regions_or_refuses_them() {
             let first = if round % 2 == 0 { 512 } else { 1024 };
             for _ in 0..1 << round {
                 let at = (first + random() % (words - first)) as usize * 8;
-                let value = [u64::MAX, 1 << 63 | random() % 4, random() % 64, random()][random() as usize % 4];
+                let value =
+                    [u64::MAX, 1 << 63 | random() % 4, random() % 64, random()][random() as usize % 4];
                 damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
             }
             damaged.truncate(if round == 0 { (random() % words) as usize * 8 } else { damaged.len() });

@@ -98,7 +98,10 @@ fn each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() {
     let (rules, tests) = (deploy(&["rules"]), std::fs::read_to_string(tests).expect("a text"));
     let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
     for alert in alerts {
-        assert!(tests.contains(&format!("alertname: {alert}\n        exp_alerts:")), "no test raises {alert}");
+        assert!(
+            tests.contains(&format!("alertname: {alert}\n        exp_alerts:")),
+            "no test raises {alert}"
+        );
     }
 }
 

@@ -125,7 +125,9 @@ fn of_python(mut snapshot: Value) -> Value {
     for metric in snapshot["metrics"].as_array_mut().expect("a list") {
         metric.as_object_mut().expect("an object").remove("builtin");
         // A dump has it as the metric's value.
-        if let Some(count) = metric["histogram"].as_object_mut().and_then(|histogram| histogram.remove("count")) {
+        if let Some(count) =
+            metric["histogram"].as_object_mut().and_then(|histogram| histogram.remove("count"))
+        {
             assert_eq!(metric["value"], count);
         }
     }
@@ -207,7 +209,8 @@ fn a_stopped_node_and_then_a_killed_one_say_the_same_to_python() {
 fn a_node_whose_region_has_a_name_of_the_users_is_found_by_its_process() {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
     let file = folder.path().join("shop");
-    let node = Node::demo(["--node", "named", "--rate", "1", "--region", file.to_str().expect("a plain path")]);
+    let node =
+        Node::demo(["--node", "named", "--rate", "1", "--region", file.to_str().expect("a plain path")]);
     let found = snapshot(node.who());
     assert_eq!((&found["node"], &found["state"]), (&"named".into(), &"live".into()));
     assert_eq!(found["pid"], node.pid());
@@ -237,7 +240,8 @@ atomscope_probe::record! {
 fn records_metrics_and_failures_of_the_application_say_the_same_to_python() {
     let name = "records_metrics_and_failures_of_the_application_say_the_same_to_python";
     if let Some(place) = support::role() {
-        let region = Region::builder("market").actors(8).file(&place).build().expect("the region can be made");
+        let region =
+            Region::builder("market").actors(8).file(&place).build().expect("the region can be made");
         let mut book = region.record::<OrderBook>("EURUSD").expect("there is room");
         let _never = region.record::<OrderBook>("never").expect("there is room");
         book.publish(&OrderBook {
@@ -350,7 +354,8 @@ fn python_reads_damaged_regions_or_refuses_them() {
             std::fs::write(&file, &damaged).expect("a file in memory");
             files.push(file);
             let cut = folder.path().join(format!("cut-{}", files.len()));
-            std::fs::write(&cut, &sound[..(random() % sound.len() as u64) as usize]).expect("a file in memory");
+            std::fs::write(&cut, &sound[..(random() % sound.len() as u64) as usize])
+                .expect("a file in memory");
             files.push(cut);
         }
     }
