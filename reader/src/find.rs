@@ -177,7 +177,8 @@ impl Search {
             Target::File(path) => summary.path == *path,
             Target::Process { pid, system } => {
                 let name = summary.identity.system.as_deref().unwrap_or_default();
-                let is_system = system.as_deref().is_none_or(|system| same_text(system, name, header::SYSTEM));
+                let is_system =
+                    system.as_deref().is_none_or(|system| same_text(system, name, header::SYSTEM));
                 summary.pid() == *pid && is_system
             }
         }

@@ -243,7 +243,8 @@ impl NodeFollower {
         let reader = self.region.reader()?;
         let mut passes = Vec::new();
         if wanted != Passes::None {
-            let first = if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };
+            let first =
+                if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };
             passes.push(first);
         }
         if wanted == Passes::Two && !ended {

@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod ascii;
 mod doctor;
 mod dump;
+mod export;
 mod grouped;
 mod help;
 mod hot;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stacks(args) => stacks::stacks(&cli.search, args),
         Command::Stuck(args) => stuck::stuck(&cli.search, args),
         Command::Tail(args) => tail::tail(&cli.search, args),
+        Command::Export(args) => export::export(&cli.search, args),
         Command::Prune(args) => prune::prune(&cli.search, &args),
         Command::Doctor(args) => doctor::doctor(&cli.search, args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),

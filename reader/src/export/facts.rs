@@ -316,7 +316,8 @@ fn process(out: &mut Families, observed: &Observed<'_>, selection: &Selection) {
         }
     }
     let Some(threads) = observed.threads else { return };
-    let mut rows: Vec<_> = threads.threads.iter().filter_map(|thread| Some((thread, thread.cpu_ns?))).collect();
+    let mut rows: Vec<_> =
+        threads.threads.iter().filter_map(|thread| Some((thread, thread.cpu_ns?))).collect();
     rows.sort_by_key(|(_, cpu_ns)| std::cmp::Reverse(*cpu_ns));
     for (thread, cpu_ns) in out.limited("threads", selection.limit, rows) {
         let tid = thread.tid.to_string();
@@ -411,7 +412,9 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
                 let (kind, value) = match field.kind {
                     FieldKind::Counter => (Kind::Counter, unit.value(number)),
                     // The number of a histogram in its section says nothing outside of the region.
-                    FieldKind::Gauge if field.name != "latency_histogram" => (Kind::Gauge, unit.value(number)),
+                    FieldKind::Gauge if field.name != "latency_histogram" => {
+                        (Kind::Gauge, unit.value(number))
+                    }
                     FieldKind::Float => (Kind::Gauge, unit.float(f64::from_bits(number))),
                     FieldKind::Flag => match flag(number) {
                         Some(is_set) => (Kind::Gauge, Value::Whole(is_set.into())),
@@ -421,7 +424,11 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
                 };
                 let field_name = field.name.trim_end_matches("_ns");
                 let name = with_unit(&format!("atomscope_{}_{field_name}", domain.name()), &unit.unit);
-                let help = format!("{} of each of the {}.", field_name.replace('_', " "), domain.name().replace('_', " "));
+                let help = format!(
+                    "{} of each of the {}.",
+                    field_name.replace('_', " "),
+                    domain.name().replace('_', " ")
+                );
                 out.add(&name, &help, kind, of.clone(), value);
             }
             if let Some(latency) = &entry.latency {

@@ -78,6 +78,16 @@ pub struct Family {
     pub samples: Vec<Sample>,
 }
 
+impl Family {
+    /// The name of its samples: that of a counter ends with `_total`.
+    pub fn sample_name(&self) -> Cow<'_, str> {
+        match self.kind {
+            Kind::Counter => format!("{}_total", self.name).into(),
+            Kind::Gauge | Kind::Histogram => self.name.as_str().into(),
+        }
+    }
+}
+
 /// How the buckets of histograms are exported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Buckets {
@@ -266,14 +276,14 @@ mod tests {
     fn the_buckets_of_a_histogram_are_exact_and_the_same_whatever_its_values() {
         let histogram =
             Histogram { count: 4, sum: 21, greatest: 8, buckets: vec![(1, 1), (4, 1), (7, 1), (8, 1)] };
-        let Value::Distribution(of) =
-            base_unit("letters").distribution(&histogram, Buckets::Octave, 4)
+        let Value::Distribution(of) = base_unit("letters").distribution(&histogram, Buckets::Octave, 4)
         else {
             panic!("not a distribution")
         };
         assert_eq!(of.buckets, [(0.0, 0), (1.0, 1), (3.0, 1), (7.0, 3), (15.0, 4)]);
         assert_eq!((of.count, of.sum), (4, 21.0));
-        let Value::Distribution(fine) = base_unit("letters").distribution(&histogram, Buckets::Fine, 4) else {
+        let Value::Distribution(fine) = base_unit("letters").distribution(&histogram, Buckets::Fine, 4)
+        else {
             panic!("not a distribution")
         };
         assert!(fine.buckets.contains(&(6.0, 2)) && fine.buckets.contains(&(7.0, 3)));

@@ -114,7 +114,8 @@ impl Nodes {
         let mut at = 0;
         while let Some(watched) = self.nodes.get_mut(at) {
             let wants_events = exporter.wants_events(&watched.node());
-            let items = if wants_events { watched.follower.poll(watched.number) } else { watched.follower.look() };
+            let items =
+                if wants_events { watched.follower.poll(watched.number) } else { watched.follower.look() };
             if !items.is_empty() {
                 exporter.events(&watched.node(), &items)?;
             }
@@ -211,7 +212,9 @@ impl Nodes {
             match region.region {
                 Ok(summary) => found.push(summary),
                 // Its node is about to publish it.
-                Err(AttachError { kind: AttachErrorKind::Layout(error), .. }) if matches!(error, OpenError::NotReady) => {
+                Err(AttachError { kind: AttachErrorKind::Layout(error), .. })
+                    if matches!(error, OpenError::NotReady) =>
+                {
                     self.is_dirty = true;
                 }
                 Err(_) => unreadable += 1,

@@ -27,11 +27,17 @@ pub struct Prometheus {
     labels: Labels,
     nodes: HashMap<usize, State>,
     /// The families of this round.
-    current: Vec<Labelled>,
+    current: Vec<Collected>,
     /// The last families of nodes that ended since the last exposition.
-    last: Vec<Labelled>,
+    last: Vec<Collected>,
     ended: Vec<Ended>,
-    left_out: u64,
+}
+
+/// The families of a node, and the name of its region's file.
+#[derive(Debug)]
+struct Collected {
+    file: String,
+    of: Labelled,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +67,6 @@ impl Prometheus {
             current: Vec::new(),
             last: Vec::new(),
             ended: Vec::new(),
-            left_out: 0,
         }
     }
 
@@ -76,11 +81,9 @@ impl Prometheus {
     }
 
     fn exposition(&mut self, nodes: &Nodes) -> Exposition {
-        let mut all = std::mem::take(&mut self.current);
-        all.append(&mut self.last);
-        tell_apart(&mut all);
-        let mut left_out = std::mem::take(&mut self.left_out);
-        all.iter_mut().for_each(|of| of.labels.retain(|(name, _)| !name.starts_with('\0')));
+        let mut collected = std::mem::take(&mut self.current);
+        collected.append(&mut self.last);
+        let mut all = tell_apart(collected);
         let mut families = Families::default();
         self.ended.retain(|ended| ended.at.elapsed() < ENDED_FOR);
         for ended in &self.ended {
@@ -93,14 +96,14 @@ impl Prometheus {
         families.gauge("atomscope_export_regions_unreadable", help, whole(nodes.unreadable()));
         let help = "Live nodes that are not exported, because there are too many.";
         families.gauge("atomscope_export_nodes_beyond_limit", help, whole(nodes.beyond_limit()));
-        left_out = left_out.saturating_add(text::conflicts(&all));
-        let help = "Samples with a name that another node uses for another kind of metric.";
-        families.gauge("atomscope_export_conflicts", help, Value::Whole(left_out));
+        let help =
+            "Samples that were left out, because another node uses their name for another kind of metric.";
+        families.gauge("atomscope_export_conflicts", help, Value::Whole(text::conflicts(&all)));
         all.push(Labelled { labels: Labels::new(), families: families.into_list() });
         Exposition(all)
     }
 
-    fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Labelled {
+    fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
         let state = self.nodes.entry(node.number).or_default();
         state.wants_events = EventCounts::are_wanted(observed.snapshot);
         let identity = &observed.snapshot.identity;
@@ -111,16 +114,20 @@ impl Prometheus {
         ];
         labels.extend(self.labels.iter().cloned());
         state.labels.clone_from(&labels);
-        // Known only where the nodes are compared, see `tell_apart`.
         let file = node.region.shown_path();
         let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        labels.push(("\0file".into(), file));
         let mut families = of_node(observed, state.events.as_ref(), &self.selection);
         for (what, count) in std::mem::take(&mut families.left_out) {
             let help = "Samples that were left out, because there are more than the limit allows.";
-            families.add("atomscope_export_left_out", help, Kind::Gauge, label("what", what), Value::Whole(count));
+            families.add(
+                "atomscope_export_left_out",
+                help,
+                Kind::Gauge,
+                label("what", what),
+                Value::Whole(count),
+            );
         }
-        Labelled { labels, families: families.into_list() }
+        Collected { file, of: Labelled { labels, families: families.into_list() } }
     }
 }
 
@@ -129,20 +136,16 @@ fn label(name: &'static str, value: String) -> Labels {
 }
 
 /// Nodes of one name, system and process id get the label `region_file` too: in several containers the id is 1.
-fn tell_apart(all: &mut [Labelled]) {
+fn tell_apart(all: Vec<Collected>) -> Vec<Labelled> {
     let mut counts: HashMap<Labels, usize> = HashMap::new();
-    let shared = |of: &Labelled| -> Labels {
-        of.labels.iter().filter(|(name, _)| !name.starts_with('\0')).cloned().collect()
-    };
-    all.iter().for_each(|of| *counts.entry(shared(of)).or_default() += 1);
-    for of in all {
-        if counts.get(&shared(of)).is_some_and(|count| *count > 1) {
-            let file = of.labels.iter_mut().find(|(name, _)| name == "\0file");
-            if let Some((name, _)) = file {
-                *name = "region_file".into();
-            }
+    all.iter().for_each(|collected| *counts.entry(collected.of.labels.clone()).or_default() += 1);
+    let told_apart = |Collected { file, mut of }: Collected| {
+        if counts.get(&of.labels).is_some_and(|count| *count > 1) {
+            of.labels.push(("region_file".into(), file));
         }
-    }
+        of
+    };
+    all.into_iter().map(told_apart).collect()
 }
 
 impl Exporter for Prometheus {
@@ -180,7 +183,7 @@ impl Exporter for Prometheus {
     ) -> io::Result<()> {
         if let Some(observed) = last {
             let mut of = self.of(node, observed);
-            of.labels.push(("ended".into(), "1".to_owned()));
+            of.of.labels.push(("ended".into(), "1".to_owned()));
             if self.last.len() < MOST_ENDED {
                 self.last.push(of);
             }
@@ -204,11 +207,13 @@ impl Exporter for Prometheus {
 
 impl Exposition {
     /// The families of one snapshot, with the labels of its node.
-    pub fn of_snapshot(node: &Node<'_>, observed: &Observed<'_>, selection: Selection, labels: Labels) -> Self {
-        let mut prometheus = Prometheus::new(selection, labels);
-        let mut of = prometheus.of(node, observed);
-        of.labels.retain(|(name, _)| !name.starts_with('\0'));
-        Self(vec![of])
+    pub fn of_snapshot(
+        node: &Node<'_>,
+        observed: &Observed<'_>,
+        selection: Selection,
+        labels: Labels,
+    ) -> Self {
+        Self(vec![Prometheus::new(selection, labels).of(node, observed).of])
     }
 
     /// Writes the families as text.

@@ -31,7 +31,8 @@ impl Format {
     /// The format that the header `Accept` of a request prefers: the older one, unless it asks for OpenMetrics.
     pub fn of_accept(accept: &str) -> Self {
         let weight = |media: &str| {
-            let of = accept.split(',').filter(|range| range.split(';').next().unwrap_or_default().trim() == media);
+            let of =
+                accept.split(',').filter(|range| range.split(';').next().unwrap_or_default().trim() == media);
             of.map(|range| {
                 let q = range.split(';').find_map(|part| part.trim().strip_prefix("q="));
                 q.map_or(Some(1.0), |q| q.trim().parse::<f64>().ok()).unwrap_or(0.0)
@@ -201,16 +202,16 @@ mod tests {
         assert_eq!(
             text(&sources, Format::Text),
             "# HELP x_total It is \"x\".\n# TYPE x_total counter\nx_total{node=\"a\"} 1\n\
-             x_total{node=\"b\\\"\\\\\\\\n\"} 2\n\
+             x_total{node=\"b\\\"\\\\\\\\u{{a}}\"} 2\n\
              # HELP y_seconds Why.\n# TYPE y_seconds gauge\ny_seconds{node=\"a\"} 0.5\n\
-             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\n\"} -3\n"
+             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\u{{a}}\"} -3\n"
         );
         assert_eq!(
             text(&sources, Format::OpenMetrics),
             "# HELP x It is \\\"x\\\".\n# TYPE x counter\nx_total{node=\"a\"} 1\n\
-             x_total{node=\"b\\\"\\\\\\\\n\"} 2\n\
+             x_total{node=\"b\\\"\\\\\\\\u{{a}}\"} 2\n\
              # HELP y_seconds Why.\n# TYPE y_seconds gauge\n# UNIT y_seconds seconds\ny_seconds{node=\"a\"} 0.5\n\
-             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\n\"} -3\n# EOF\n"
+             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\u{{a}}\"} -3\n# EOF\n"
         );
     }
 
@@ -243,9 +244,16 @@ mod tests {
 
     #[test]
     fn openmetrics_is_for_those_who_ask_for_it() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
         assert_eq!(Format::of_accept(prometheus), Format::OpenMetrics);
-        for other in ["", "*/*", "text/plain", "application/openmetrics-text;q=0", "text/plain,application/openmetrics-text;q=0.5"] {
+        for other in [
+            "",
+            "*/*",
+            "text/plain",
+            "application/openmetrics-text;q=0",
+            "text/plain,application/openmetrics-text;q=0.5",
+        ] {
             assert_eq!(Format::of_accept(other), Format::Text, "{other}");
         }
     }
