@@ -339,7 +339,7 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// 24,576 live actors, 16,384 of them instrumented, 16 lanes, 1024 dead letters, 1024 events per lane: less than 15.3 MiB.
+    /// 24,576 live actors, 16,384 of them instrumented, 16 lanes, 1024 dead letters, 1024 events per lane: less than 15.9 MiB.
     fn default() -> Self {
         Self {
             actors: 24_576,
@@ -347,10 +347,10 @@ impl Default for Capacities {
             dead_letters: 1024,
             events: 1024,
             names: 1024,
-            metrics: 192,
+            metrics: 1152,
             instances: 512,
             document_bytes: 32 << 10,
-            histograms: 16,
+            histograms: 64,
             journal_writes: 128,
             failures: 64,
             panics: 128,

@@ -19,7 +19,7 @@ use atomscope_layout::limits::{
     CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
     MAX_EVENTS, MAX_FAILURES, MAX_FIELDS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES,
     MAX_KINDS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_RECORDS, MAX_SECTIONS, MAX_THREADS,
-    MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
+    MAX_VARIANTS, METRIC_NAME_BYTES, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::own_records::{FieldRecord, FieldType, KindRecord, OwnRecord};
@@ -119,7 +119,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
     let kinds = kinds.map(|(name, kind)| (name.to_owned(), kind as usize));
     assert_eq!(numbers("### EndRecord", &["kind", "number"]), kinds);
     assert_eq!(ClockSampleRecord::RATE_ONE, 1 << 40);
-    check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
+    check(fields!(MetricRecord { ready, name_bytes, label_bytes, unit_bytes, help_bytes, text }));
     check(fields!(ActorRecord {
         control,
         key,
@@ -348,6 +348,7 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_LANES", MAX_LANES),
         ("MAX_METRICS", MAX_METRICS),
         ("MIN_METRICS", MIN_METRICS),
+        ("METRIC_NAME_BYTES", METRIC_NAME_BYTES),
         ("MAX_NAMES", MAX_NAMES),
         ("MAX_ACTORS", MAX_ACTORS),
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS),
@@ -447,16 +448,12 @@ fn the_kinds_of_events_are_documented_as_they_are() {
 #[test]
 fn the_built_in_metrics_are_documented_as_they_are() {
     let known = BUILTIN.iter().enumerate().map(|(number, (name, unit, kind, help))| {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
+        let kind = kind.name();
         [&number.to_string(), *name, *unit, kind, *help].map(str::to_owned).to_vec()
     });
     let documented = table("### MetricRecord", &["number", "name", "unit", "kind", "help"]);
     assert_eq!(documented, known.collect::<Vec<_>>());
-    assert_eq!((Kind::Counter as u64, Kind::Gauge as u64, Kind::Histogram as u64), (1, 2, 3));
+    assert_eq!(Kind::ALL.map(|kind| kind as u64), [1, 2, 3, 4, 5]);
 }
 
 #[test]

@@ -143,6 +143,7 @@ mod runtime;
 mod runtime_threads;
 mod sampler;
 mod sampling;
+mod series;
 #[cfg(feature = "atomr")]
 pub mod sharding;
 mod signals;
@@ -172,6 +173,6 @@ pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
 pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
-pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};
+pub use crate::region::{Counter, Family, FloatGauge, Gauge, Histogram, Region, RegionBuilder, Timer};
 #[cfg(feature = "atomr")]
 pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};

@@ -18,7 +18,7 @@ use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
-use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
+use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "persistence")]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
@@ -54,6 +54,7 @@ use crate::records::registered::Records;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
+use crate::series::Registry;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
 use crate::workers::Workers;
@@ -102,9 +103,8 @@ pub(crate) struct RegionWriter {
     names: Names,
     pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
-    pub(crate) histograms: AtomicUsize,
     pub(crate) polls: Polls,
-    pub(crate) metrics: Mutex<Vec<(String, Kind)>>,
+    pub(crate) metrics: Mutex<Registry>,
     pub(crate) records: Records,
     pub(crate) rounds: Mutex<Rounds>,
     #[cfg(feature = "atomr")]
@@ -218,11 +218,8 @@ impl RegionWriter {
             panics: settings.panics,
             counts: InstanceCounts::default(),
             documents: Mutex::default(),
-            histograms: AtomicUsize::new(0),
             polls: Polls::new(settings.poll_interval),
-            metrics: Mutex::new(
-                BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
-            ),
+            metrics: Mutex::default(),
             records: Records::default(),
             rounds: Mutex::default(),
             #[cfg(feature = "atomr")]
@@ -308,6 +305,11 @@ impl RegionWriter {
     /// All memory that the hot paths write to: the region and the private words of its tables.
     pub(crate) fn all_words(&self) -> [&[AtomicU64]; 2] {
         [self.memory.words(), self.private.words()]
+    }
+
+    /// Some words of the region, with the memory that they stand in, for a handle.
+    pub(crate) fn part(&self, words: std::ops::Range<usize>) -> Option<WriterMemory> {
+        self.memory.part(words)
     }
 
     #[inline]

@@ -166,6 +166,10 @@ impl Redactor {
         });
         if !ours {
             metric.name = self.name(&metric.name);
+            for text in metric.labels.iter_mut().flat_map(|(key, value)| [key, value]) {
+                *text = self.name(text);
+            }
+            metric.labels.sort();
             (metric.unit, metric.help) = (String::new(), String::new());
         }
     }

@@ -97,7 +97,7 @@ FIRST_PID_NAMESPACE = 0xEFFFFFFC
 # For each section: id, least count, least stride.
 SECTIONS = {
     "counters": (1, 1, 256),
-    "metrics": (2, 96, 256),
+    "metrics": (2, 96, 384),
     "names": (3, 1, 256),
     "actors": (4, 1, 320),
     "dead letters": (5, 2, 384),
@@ -253,6 +253,20 @@ def take_texts(text, lengths):
             raise Unreadable from None
         at += length
     return texts
+
+
+def label_pairs(text):
+    """The labels of a metric, in the strict order of their keys."""
+    if not text:
+        return {}
+    parts = text.split("\0")
+    keys = parts[:-1:2]
+    if parts[-1] or len(parts) % 2 == 0:
+        raise Unreadable
+    encoded = [key.encode() for key in keys]
+    if any(one >= next_one for one, next_one in zip(encoded, encoded[1:])):
+        raise Unreadable
+    return dict(zip(keys, parts[1::2]))
 
 
 def key_text(key):
@@ -470,17 +484,23 @@ class Region:
         section, all_metrics, attached = self.sections["metrics"], [], self.attached()
         for number in range(section.count):
             offset = section.offset + number * section.stride
-            kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
-            kind = kinds.get(self.words.load(offset))
-            if kind is None:
+            ready = self.words.load(offset)
+            kind = {1: "counter", 2: "gauge", 3: "histogram", 4: "gauge", 5: "gauge"}.get(ready & 0xFF)
+            if kind is None or not ready & READY:
                 continue
-            record = self.words.copy(offset, 256)
+            record = self.words.copy(offset, 384)
             try:
-                name, unit, text = take_texts(record[16:256], struct.unpack_from("<3H", record, 8))
+                name, labels, unit, text = take_texts(record[16:384], struct.unpack_from("<4H", record, 8))
+                labels = label_pairs(labels)
             except Unreadable:
                 continue
             value = self.counter(number) if kind == "counter" else self.gauge(number)
-            metric = {"name": name, "unit": unit, "kind": kind, "help": text, "value": value}
+            if ready & 0xFF == 4:
+                value = struct.unpack("<q", struct.pack("<Q", value))[0]
+            elif ready & 0xFF == 5:
+                value = struct.unpack("<d", struct.pack("<Q", value))[0]
+                value = value if math.isfinite(value) else None
+            metric = {"name": name, "labels": labels, "unit": unit, "kind": kind, "help": text, "value": value}
             if kind == "histogram":
                 if not 1 <= value <= self.sections["histograms"].count:
                     continue
@@ -488,6 +508,8 @@ class Region:
             counted_by = self.counting_metrics.get(name) if number < self.builtins else None
             if metric["value"] == 0 and counted_by and not attached & counted_by:
                 metric["value"] = None
+            if self.words.load(offset) != ready:
+                continue
             all_metrics.append(metric)
         return all_metrics
 

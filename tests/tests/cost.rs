@@ -232,7 +232,7 @@ impl Work {
         self.telemetry.bus.publish(TelemetryEvent::StreamsGraphFinished { id: round as u64 });
         self.sharded.once(round, path.name());
         self.counter.add(1);
-        self.gauge.set(round as u64);
+        self.gauge.set(round as i64);
         self.shared.publish(&State::of(round));
     }
 

@@ -54,8 +54,17 @@ pub fn metric_entry<'a>(dump: &'a Value, name: &str) -> &'a Value {
     let metrics = dump["atomscope"]["metrics"].as_array().expect("a list of metrics");
     metrics
         .iter()
-        .find(|metric| metric["name"] == name)
+        .find(|metric| name_of(metric) == name)
         .unwrap_or_else(|| panic!("there is no metric {name}"))
+}
+
+/// `name`, or `name{key=value}`.
+fn name_of(metric: &Value) -> String {
+    let labels = metric["labels"].as_object().expect("labels");
+    let labels: Vec<_> =
+        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().expect("a text"))).collect();
+    let name = metric["name"].as_str().expect("a name");
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 /// The value of a metric; `None` if it is unknown because no attached component counts it.

@@ -8,7 +8,7 @@ use atomscope::text::clean;
 use atomscope_layout::decode::OwnRecords;
 use atomscope_layout::decode::subsystems::InstanceList;
 use atomscope_layout::instances::{Domain, FieldKind};
-use atomscope_layout::metrics::{Kind, Metric};
+use atomscope_layout::metrics::{Kind, Metric, MetricValue};
 use serde::{Serialize, Serializer};
 
 use crate::program::output::Failure;
@@ -44,7 +44,7 @@ impl MetricColumn {
         if let Some(metric) = metrics.iter().find(|metric| metric.name == name) {
             // The value of a histogram is the number of its values.
             let unit = if metric.kind == Kind::Histogram { "values" } else { &metric.unit };
-            return of(unit, metric.kind != Kind::Gauge, Source::Metric);
+            return of(unit, metric.kind.name() != Kind::Gauge.name(), Source::Metric);
         }
         if let Some((field, _)) = records::find(records, name) {
             return of(&field.unit, false, Source::Record);
@@ -66,7 +66,7 @@ impl MetricColumn {
     fn value(&self, metrics: &[Metric], instances: &InstanceList, records: &OwnRecords) -> Option<f64> {
         match self.source {
             Source::Metric => {
-                metrics.iter().find(|metric| metric.name == self.name)?.value.map(|value| value as f64)
+                metrics.iter().find(|metric| metric.name == self.name)?.value.map(MetricValue::as_f64)
             }
             Source::Sum(domain, at) => instances.sum(domain, at).map(|value| value as f64),
             Source::Record => records::as_number(records::find(records, &self.name)?.1),

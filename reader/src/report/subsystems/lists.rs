@@ -2,7 +2,7 @@
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, flag};
 use atomscope_layout::instances::{Domain, Field, FieldKind};
-use atomscope_layout::metrics::{Kind, Metric};
+use atomscope_layout::metrics::{Kind, Metric, MetricValue};
 
 use crate::report::human::seconds;
 use crate::report::list::{self, Column, List, Value, number, text};
@@ -92,10 +92,12 @@ fn value(entry: &InstanceEntry, at: usize, kind: FieldKind) -> Value {
 pub(super) fn metrics<'a>(metrics: impl IntoIterator<Item = &'a Metric>) -> List {
     let columns = [text("name"), number("value", ""), text("unit")];
     let rows = metrics.into_iter().map(|metric| {
-        let value = Value::of(metric.value, |value| match metric.kind {
-            Kind::Counter => Value::Total(value),
-            Kind::Gauge => Value::Number(value),
-            Kind::Histogram => Value::Count(value),
+        let value = Value::of(metric.value, |value| match (metric.kind, value) {
+            (Kind::Counter, MetricValue::Unsigned(value)) => Value::Total(value),
+            (Kind::Histogram, MetricValue::Unsigned(value)) => Value::Count(value),
+            (_, MetricValue::Unsigned(value)) => Value::Number(value),
+            (_, MetricValue::Signed(value)) => Value::Signed(value),
+            (_, MetricValue::Float(value)) => Value::Exact(value),
         });
         vec![Value::text(&metric.name), value, Value::text(&metric.unit)]
     });

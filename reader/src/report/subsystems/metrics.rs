@@ -39,12 +39,14 @@ pub const METRICS: Subsystem = Subsystem {
 fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
     let all = || snapshot.iter().flat_map(|snapshot| &snapshot.metrics);
     let mut list = metrics(all());
+    list.columns.insert(1, text("labels"));
     list.columns.push(text("kind"));
     list.columns.extend(["p50", "p99", "greatest"].map(|name| list::number(name, "")));
     list.columns.push(text("help"));
     for (row, metric) in list.rows.iter_mut().zip(all()) {
         let some = metric.histogram.as_ref().filter(|histogram| histogram.count > 0);
         let of = |of: fn(&Histogram) -> u64| Value::of(some, |histogram| Value::Number(of(histogram)));
+        row.insert(1, Value::Labels(metric.labels.clone()));
         row.push(Value::text(metric.kind.name()));
         row.extend([of(|all| all.quantile(0.5)), of(|all| all.quantile(0.99)), of(|all| all.greatest)]);
         row.push(Value::text(&metric.help));
