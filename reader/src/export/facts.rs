@@ -10,8 +10,8 @@ use atomscope_layout::decode::subsystems::flag;
 use atomscope_layout::decode::{ClassStats, FieldValue};
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
-use atomscope_layout::instances::{Domain, FieldKind, association, key};
-use atomscope_layout::metrics::{BUILTIN, Metric};
+use atomscope_layout::instances::{Domain, FieldKind, association, journal, key};
+use atomscope_layout::metrics::{Kind as MetricKind, Metric, MetricValue};
 
 use super::exporter::Observed;
 use super::family::{Buckets, Families, Kind, Labels, Value, base_unit, name_of, with_unit};
@@ -207,9 +207,9 @@ fn shared(out: &mut Families, snapshot: &Snapshot, events: Option<&EventCounts>,
         out.add(&name("persistence_last_sequence_nr"), help, Kind::Gauge, labels, value);
     }
     let journals = subsystems.instances.of(Domain::Journal).collect();
-    for journal in out.limited("journals_of_events", selection.limit, journals) {
-        let Some(events) = journal.number(atomscope_layout::instances::journal::EVENTS) else { continue };
-        let (labels, value) = (label("journal", &journal.name), Value::Whole(events));
+    for entry in out.limited("journals_of_events", selection.limit, journals) {
+        let Some(events) = entry.number(journal::EVENTS) else { continue };
+        let (labels, value) = (label("journal", &entry.name), Value::Whole(events));
         let help = "Events written to the journal";
         out.add(&name("persistence_events_written"), help, Kind::Counter, labels, value);
     }
@@ -442,41 +442,65 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
 
 /// The built-in metrics of the region.
 fn builtin(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
-    for metric in snapshot.metrics.iter().filter(|metric| is_builtin(metric)) {
+    for metric in snapshot.metrics.iter().filter(|metric| metric.is_builtin) {
         described(out, metric, "atomscope_", selection);
     }
 }
 
+/// The probe's histogram of each journal, which is a part of the journal's instance.
+const OF_JOURNALS: &str = "persistence.write_latency";
+
+/// Series of the application, unless the limit is greater.
+const OWN_SERIES: usize = 1024;
+
 /// The application's own metrics, by their own names.
 fn application(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
-    let own = snapshot.metrics.iter().filter(|metric| !is_builtin(metric)).collect();
-    for metric in out.limited("metrics", selection.limit.max(1024), own) {
+    let is_own = |metric: &&Metric| !metric.is_builtin && !metric.name.starts_with(OF_JOURNALS);
+    let own = snapshot.metrics.iter().filter(is_own).collect();
+    for metric in out.limited("metrics", selection.limit.max(OWN_SERIES), own) {
         // A name that could be one of ours is told apart.
-        let is_ours = [selection.namespace.as_str(), "atomscope"];
-        let is_ours = is_ours.iter().any(|ours| name_of(&metric.name).starts_with(&format!("{ours}_")));
+        let name = name_of(&metric.name);
+        let ours = [selection.namespace.as_str(), "atomscope"];
+        let is_ours = ours.iter().any(|ours| name.starts_with(&format!("{ours}_")));
         described(out, metric, if is_ours { "app_" } else { "" }, selection);
     }
 }
 
-fn is_builtin(metric: &Metric) -> bool {
-    BUILTIN.iter().any(|(name, ..)| *name == metric.name)
-}
-
 /// A metric that describes itself. A value that nothing counts is unknown.
 fn described(out: &mut Families, metric: &Metric, prefix: &str, selection: &Selection) {
-    use atomscope_layout::metrics::Kind as Of;
     let unit = base_unit(&metric.unit);
     let name = name_of(&metric.name);
     let name = with_unit(&format!("{prefix}{}", name.trim_end_matches("_total")), &unit.unit);
     let (kind, value) = match (metric.kind, &metric.histogram, metric.value) {
-        (Of::Histogram, Some(histogram), _) => {
+        (MetricKind::Histogram, Some(histogram), _) => {
             (Kind::Histogram, unit.distribution(histogram, selection.buckets, u32::MAX))
         }
-        (Of::Counter, _, Some(value)) => (Kind::Counter, unit.value(value)),
-        (Of::Gauge, _, Some(value)) => (Kind::Gauge, unit.value(value)),
-        _ => return,
+        (MetricKind::Histogram, None, _) | (_, _, None) => return,
+        (kind, _, Some(value)) => {
+            let value = match value {
+                MetricValue::Unsigned(value) => unit.value(value),
+                MetricValue::Signed(value) => unit.signed(value),
+                MetricValue::Float(value) => unit.float(value),
+            };
+            (if kind == MetricKind::Counter { Kind::Counter } else { Kind::Gauge }, value)
+        }
     };
-    out.add(&name, &metric.help, kind, Vec::new(), value);
+    out.add(&name, &metric.help, kind, own_labels(&metric.labels), value);
+}
+
+/// Labels of the application. Prometheus keeps the name `le` and names that begin with two underscores for itself.
+fn own_labels(labels: &[(String, String)]) -> Labels {
+    let mut own = Labels::new();
+    for (name, value) in labels {
+        let mut name = name_of(name);
+        if name.is_empty() || name == "le" || name.starts_with("__") {
+            name = format!("exported_{name}");
+        }
+        if own.iter().all(|(other, _)| *other != name) {
+            own.push((name.into(), value.clone()));
+        }
+    }
+    own
 }
 
 /// The numbers of the application's own records.

@@ -202,16 +202,16 @@ mod tests {
         assert_eq!(
             text(&sources, Format::Text),
             "# HELP x_total It is \"x\".\n# TYPE x_total counter\nx_total{node=\"a\"} 1\n\
-             x_total{node=\"b\\\"\\\\\\\\u{{a}}\"} 2\n\
+             x_total{node=\"b\\\"\\\\\\\\u{a}\"} 2\n\
              # HELP y_seconds Why.\n# TYPE y_seconds gauge\ny_seconds{node=\"a\"} 0.5\n\
-             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\u{{a}}\"} -3\n"
+             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\u{a}\"} -3\n"
         );
         assert_eq!(
             text(&sources, Format::OpenMetrics),
             "# HELP x It is \\\"x\\\".\n# TYPE x counter\nx_total{node=\"a\"} 1\n\
-             x_total{node=\"b\\\"\\\\\\\\u{{a}}\"} 2\n\
+             x_total{node=\"b\\\"\\\\\\\\u{a}\"} 2\n\
              # HELP y_seconds Why.\n# TYPE y_seconds gauge\n# UNIT y_seconds seconds\ny_seconds{node=\"a\"} 0.5\n\
-             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\u{{a}}\"} -3\n# EOF\n"
+             # TYPE z gauge\nz{node=\"b\\\"\\\\\\\\u{a}\"} -3\n# EOF\n"
         );
     }
 

@@ -19,7 +19,7 @@ use atomscope::text::{clean_os, write_json};
 use clap::Args;
 use serde::Serialize;
 
-use super::{WhatArgs, failed, nodes};
+use crate::program::export::what::{WhatArgs, failed, nodes};
 use crate::program::output::{Failure, note};
 use crate::program::target::SearchArgs;
 use crate::program::values::parse_interval;

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use atomscope::export::prometheus::{Exposition, Prometheus};
 use atomscope::export::text::Format;
 use atomscope::system::{monotonic_ns, stopped};
 use atomscope::text::{clean, clean_path};
+use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::Full;
@@ -32,7 +33,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{PrometheusArgs, failed, poll};
+use crate::program::export::what::{failed, poll};
 use crate::program::output::{Failure, note};
 
 /// The time that a client has in all: for TLS, its request and the answer.
@@ -47,6 +48,23 @@ const CONNECTIONS: usize = 256;
 const SAME_FOR: Duration = Duration::from_millis(100);
 /// The exporter works if it has looked at its nodes within this time.
 const WORKS: Duration = Duration::from_secs(10);
+
+/// Where and for whom to serve.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Serve HTTP at this address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    pub listen: SocketAddr,
+    /// The certificate chain for TLS, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Protection")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key for TLS, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Protection")]
+    pub tls_key: Option<PathBuf>,
+    /// Answer only clients that send the token in this file.
+    #[arg(long, value_name = "FILE", help_heading = "Protection")]
+    pub token_file: Option<PathBuf>,
+}
 
 /// A client's wish: the metrics in this form.
 struct Ask {
@@ -69,7 +87,7 @@ struct Shared {
 }
 
 /// Serves until a signal to stop.
-pub fn serve(nodes: &mut Nodes, exporter: &mut Prometheus, args: &PrometheusArgs) -> Result<(), Failure> {
+pub fn serve(nodes: &mut Nodes, exporter: &mut Prometheus, args: &ServerArgs) -> Result<(), Failure> {
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
         _ => None,
