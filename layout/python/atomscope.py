@@ -253,6 +253,7 @@ class Class:
     restarts: int
     untracked: int
     overwritten: int
+    long_polls: Optional[int]
     handle_time_ns: Optional[Histogram]
     depth: Optional[Histogram]
     variants: list[Variant]
@@ -675,7 +676,9 @@ _ATTACHMENTS = [
     ("runtime.workers runtime.tasks runtime.queue", "workers.busy_ns workers.parks workers.parked workers.away_ns"),
     ("failures.panics", ""),
     ("failures.errors failures.warnings", ""),
+    ("runtime.long_polls", ""),
 ]
+_LONG_POLLS = 1 << 36
 
 
 def _counted_by(column: int) -> dict[str, int]:
@@ -703,6 +706,7 @@ _EVENT_KINDS = {
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
     13: ("own", "own"),
+    14: ("long_poll", "runtime"),
 }
 _LEVELS = {1: "error", 2: "warn", 3: "info", 4: "debug", 5: "trace"}
 _MOST_EVENT_BYTES, _MOST_EVENT_FIELDS = 152, 32
@@ -1191,16 +1195,16 @@ class _Region:
                 counted = [self.words.list(lane + 16 * row, 2) for lane in lanes.records()]
                 handled, busy_ns = (sum(column) % 2**64 for column in zip(*counted))
                 variants[number].append(Variant(self.name(name) if name else None, handled, busy_ns))
-        section, found = self.sections["classes"], []
+        section, found, knows_polls = self.sections["classes"], [], self.attached() & _LONG_POLLS
         for number in (*range(1, section.count), 0):
             offset = section.offset + number * section.stride
             name, _, stopped = self.words.list(offset, 3)
             _fence()
             words = self.words.list(offset, 392)
-            spawned, failures, restarts, untracked, overwritten = words[1], *words[3:7]
+            spawned, failures, restarts, untracked, overwritten, long_polls = words[1], *words[3:8]
             own = variants[number]
             handled, busy_ns = sum(row.handled for row in own) % 2**64, sum(row.busy_ns for row in own) % 2**64
-            if not name and (number or not any((spawned, stopped, handled, *words[3:7]))):
+            if not name and (number or not any((spawned, stopped, handled, *words[3:8]))):
                 continue
             times, depth = words[8:200], words[200:392]
             timed = sum(times[8:])
@@ -1216,6 +1220,7 @@ class _Region:
                     restarts=restarts,
                     untracked=untracked,
                     overwritten=overwritten,
+                    long_polls=long_polls if long_polls or knows_polls else None,
                     handle_time_ns=_summary([timed, busy_ns, *times[2:]]) if timed else None,
                     depth=_summary(depth) if depth[0] else None,
                     variants=[row for row in own if row.variant is not None or row.handled or row.busy_ns],
@@ -1519,6 +1524,15 @@ class _Region:
                 "location": texts[0],
                 "actor": texts[2] or None,
                 "message": texts[3] if flags & _OPTIONAL else None,
+            }
+        elif kind == "long_poll":
+            values = {
+                "duration_ns": first,
+                "actor": texts[0] or None,
+                "class": type_name or None,
+                "task": texts[3] or None,
+                "tid": second & 0xFFFFFFFF or None,
+                "thread": texts[1] or None,
             }
         else:
             values = {"key": texts[0]}

@@ -530,12 +530,13 @@ impl<'a> TaskMap<'a> {
         })
     }
 
-    /// Removes the entry of `task`. Wait-free.
-    pub fn remove(&self, task: u64, target: Target) {
+    /// Removes the entry of `task`. Of several threads that remove it, one gets true. Wait-free.
+    pub fn remove(&self, task: u64, target: Target) -> bool {
         let entry = target.word(task);
-        if let Some(word) = self.words(task).find(|word| word.load(Ordering::Relaxed) == entry) {
-            word.store(0, Ordering::Relaxed);
-        }
+        self.words(task).any(|word| {
+            word.load(Ordering::Relaxed) == entry
+                && word.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
     }
 
     /// The first target of `task` for which `is_it` holds: it compares the number in the cell. Wait-free.
@@ -703,7 +704,7 @@ mod tests {
             assert_eq!(find(*task, *cell), Some(target(*cell)));
         }
         for (task, cell) in &kept {
-            map.remove(*task, target(*cell));
+            assert!(map.remove(*task, target(*cell)) && !map.remove(*task, target(*cell)));
             assert_eq!(find(*task, *cell), None);
         }
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));

@@ -296,6 +296,8 @@ builtin! {
     FailuresMissed = "failures.missed", "failures", Counter;
     /// Times the application asked for a metric and got none, because the slots were full, or because of its name, labels, kind or unit.
     MetricsUnlisted = "metrics.unlisted", "times", Counter;
+    /// Polls of tasks that held their worker for long: 100 ms, unless the builder says otherwise.
+    LongPolls = "runtime.long_polls", "polls", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);

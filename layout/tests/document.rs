@@ -177,7 +177,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         restarts,
         untracked,
         overwritten,
-        reserved,
+        long_polls,
     }));
     check(fields!(VariantRecord { class, name }));
     check(fields!(ThreadRecord { identity, runtime, parks, since, name, reserved }));
@@ -395,6 +395,7 @@ fn the_kinds_of_events_are_documented_as_they_are() {
         EventKind::DDataUpdated,
         EventKind::Panicked,
         EventKind::Own,
+        EventKind::LongPoll,
     ];
     let snake = |name: String| {
         let parts = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {

@@ -117,6 +117,8 @@ mod instruments;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+#[cfg(all(feature = "atomr", tokio_unstable))]
+mod long_polls;
 #[cfg(feature = "atomr")]
 #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod mailbox;

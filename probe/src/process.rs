@@ -390,6 +390,8 @@ mod tests {
             depth_events: None,
             #[cfg(feature = "atomr")]
             time_every: 1,
+            #[cfg(feature = "atomr")]
+            long_poll: Duration::from_secs(1),
         };
         Arc::new(RegionWriter::new(memory, private_memory(&map).unwrap(), map, &settings))
     }

@@ -19,7 +19,7 @@ use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::Builtin;
-#[cfg(feature = "persistence")]
+#[cfg(any(feature = "persistence", tokio_unstable))]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
@@ -74,6 +74,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) depth_events: Option<Duration>,
     #[cfg(feature = "atomr")]
     pub(crate) time_every: u64,
+    #[cfg(feature = "atomr")]
+    pub(crate) long_poll: Duration,
 }
 
 /// The writer behind all handles of a region.
@@ -134,6 +136,10 @@ pub(crate) struct RegionWriter {
     /// One message in so many is timed, a power of two.
     #[cfg(feature = "atomr")]
     time_every: u64,
+    /// A poll that lasts so long is told.
+    #[cfg(feature = "atomr")]
+    #[cfg_attr(not(tokio_unstable), allow(dead_code, reason = "no polls are watched"))]
+    pub(crate) long_poll: Duration,
 }
 
 /// Polls a component; false once the component is gone.
@@ -241,6 +247,8 @@ impl RegionWriter {
             instruments: OnceLock::new(),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
+            #[cfg(feature = "atomr")]
+            long_poll: settings.long_poll,
         }
     }
 
@@ -404,6 +412,12 @@ impl RegionWriter {
         }
     }
 
+    /// As [`Self::publish`], and without an allocation: a thread without a lane gets none, since it would allocate.
+    pub(crate) fn publish_lean(&self, record: &EventRecord) {
+        let lane = lane::held().filter(|lane| (*lane as usize) < self.map.events.count);
+        self.publish_in(lane.unwrap_or(OVERFLOW), |slot| store(slot, record.words()));
+    }
+
     #[cold]
     fn publish_without_lane(&self, write: impl FnOnce(&[AtomicU64])) {
         self.publish_in(self.own_event_lane(), write);
@@ -467,6 +481,19 @@ impl RegionWriter {
     #[inline]
     pub(crate) fn stamp_at(&self, ticks: u64, cause: u64) -> u64 {
         lane::stamp(ticks, cause)
+    }
+
+    /// So many ticks of the clock are in this time.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn ticks_in(&self, time: Duration) -> u64 {
+        let ticks = time.as_nanos().saturating_mul(u128::from(ClockSampleRecord::RATE_ONE));
+        u64::try_from(ticks / u128::from(self.tick_length.max(1))).unwrap_or(u64::MAX)
+    }
+
+    /// So many nanoseconds are in these ticks.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn ns_in(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
     }
 
     /// Nanoseconds since [`Self::ticks`] returned `since_ticks`, with the resolution of the hot paths' clock.

@@ -6,6 +6,7 @@ pub mod ascii;
 mod deploy;
 mod doctor;
 mod dump;
+mod export;
 mod grouped;
 mod help;
 mod hot;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stacks(args) => stacks::stacks(&cli.search, args),
         Command::Stuck(args) => stuck::stuck(&cli.search, args),
         Command::Tail(args) => tail::tail(&cli.search, args),
+        Command::Export(args) => export::export(&cli.search, args),
         Command::Prune(args) => prune::prune(&cli.search, &args),
         Command::Doctor(args) => doctor::doctor(&cli.search, args),
         Command::Deploy(args) => deploy::deploy(&args),

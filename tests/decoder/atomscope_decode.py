@@ -186,6 +186,7 @@ ATTACHMENTS = [
     ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks, parked, away_ns"),
     ("failures.panics", ""),
     ("failures.errors, failures.warnings", ""),
+    ("runtime.long_polls", ""),
 ]
 
 
@@ -555,7 +556,7 @@ class Region:
         classes, unreadable = [], 0
         section, lanes = self.sections["classes"], self.sections["handled"]
         rows = self.rows()
-        counted = {}
+        counted, knows_polls = {}, self.attached() >> 36 & 1
         for row, (number, name) in enumerate(rows):
             if number is None:
                 continue
@@ -564,13 +565,14 @@ class Region:
             counted.setdefault(number, []).append((name, *numbers))
         for number in [*range(1, section.count), 0]:
             words = struct.unpack("<392Q", self.words.copy(section.offset + number * section.stride, 3136))
-            name, spawned, stopped, failures, restarts, untracked, overwritten = words[:7]
+            name, spawned, stopped, failures, restarts, untracked, overwritten, long_polls = words[:8]
             if name == 0 and number > 0:
                 continue
             own = counted.pop(number, [])
             handled, busy_ns = (sum(row[at] for row in own) % 2**64 for at in (1, 2))
             counts = {"failures": failures, "restarts": restarts, "untracked": untracked, "overwritten": overwritten}
-            if number == 0 and not any((spawned, stopped, handled, *counts.values())):
+            counts["long_polls"] = long_polls if long_polls or knows_polls else None
+            if number == 0 and not any((spawned, stopped, handled, long_polls, failures, restarts, untracked, overwritten)):
                 continue
             times = sum(words[16:200])
             times = {"count": times} | self.summary((times, busy_ns, *words[10:200])) if times else None
@@ -1194,6 +1196,15 @@ class Region:
         elif name == "own":
             payload = self.own_event(type_id, texts, first)
             topic = payload["topic"]
+        elif name == "long_poll":
+            payload = {
+                "duration_ns": first,
+                "actor": texts[0] or None,
+                "class": type_name or None,
+                "task": texts[3] or None,
+                "tid": (second & 0xFFFFFFFF) or None,
+                "thread": texts[1] or None,
+            }
         else:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
@@ -1311,6 +1322,7 @@ EVENT_KINDS = {
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
     13: ("own", "own"),
+    14: ("long_poll", "runtime"),
 }
 
 

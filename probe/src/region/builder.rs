@@ -25,6 +25,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// One message in so many is timed, by default.
 #[cfg(feature = "atomr")]
 const TIME_EVERY: u64 = 16;
+/// A poll that lasts so long is told, by default.
+#[cfg(feature = "atomr")]
+const LONG_POLL: Duration = Duration::from_millis(100);
 /// The longest time between two rounds: any clock can be set forward by it.
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// From this number of open regions on a further one is [`CROWDED`], unless the user chose its capacities.
@@ -122,6 +125,8 @@ pub struct RegionBuilder {
     depth_events: Option<Duration>,
     #[cfg(feature = "atomr")]
     time_every: u64,
+    #[cfg(feature = "atomr")]
+    long_poll: Duration,
 }
 
 impl Region {
@@ -144,6 +149,8 @@ impl Region {
             depth_events: None,
             #[cfg(feature = "atomr")]
             time_every: TIME_EVERY,
+            #[cfg(feature = "atomr")]
+            long_poll: LONG_POLL,
         }
     }
 
@@ -317,6 +324,15 @@ impl RegionBuilder {
         self
     }
 
+    /// A poll of a task that lasts so long is counted and told as an event; default 100 ms, at least 1 ms. Polls are watched only
+    /// on a runtime that [`crate::TelemetryExtension::watch_runtime`] was given as its builder, and only if tokio is built with
+    /// `--cfg tokio_unstable`.
+    #[cfg(feature = "atomr")]
+    pub fn long_poll(mut self, least: Duration) -> Self {
+        self.long_poll = least.max(Duration::from_millis(1));
+        self
+    }
+
     /// Makes the region in this file instead of a named segment: for containers that share a volume. The file must be on
     /// a tmpfs. It stays after the node's end, and readers find it by its path only: `atomscope show PATH`.
     ///
@@ -424,6 +440,8 @@ impl RegionBuilder {
             depth_events: self.depth_events,
             #[cfg(feature = "atomr")]
             time_every: self.time_every,
+            #[cfg(feature = "atomr")]
+            long_poll: self.long_poll,
         }
     }
 

@@ -455,6 +455,7 @@ impl Redactor {
                 | (TelemetryEvent::Panicked(_), 3) => String::new(),
                 (TelemetryEvent::DeadLetter(_), 0 | 1)
                 | (TelemetryEvent::Panicked(_), 2)
+                | (TelemetryEvent::LongPoll(_), 0)
                 | (TelemetryEvent::ActorStopped { .. } | TelemetryEvent::MailboxSampled { .. }, 0) => {
                     self.kept_path(text).0
                 }

@@ -1,10 +1,12 @@
 //! Events and losses as words for people.
 
+use std::time::Duration;
+
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::{Level, OwnEvent, TelemetryEvent};
 use atomscope_layout::follow::Loss;
 
-use super::human::count;
+use super::human::{count, duration};
 use super::records::value_text;
 use super::tone::Tone;
 
@@ -72,6 +74,17 @@ pub fn describe(event: &TelemetryEvent) -> (&str, Tone, String) {
                 Level::Info | Level::Debug | Level::Trace => plain,
             };
             (&own.topic, tone, format!("{} {}", own.level.word(), describe_own(own)))
+        }
+        TelemetryEvent::LongPoll(poll) => {
+            let thread = poll.thread.as_deref().unwrap_or("a thread");
+            let task = match (&poll.actor, &poll.class, &poll.task) {
+                (Some(actor), ..) => actor.clone(),
+                (None, Some(class), _) => format!("an actor of {class}"),
+                (None, None, Some(task)) => format!("a task that was spawned at {task}"),
+                (None, None, None) => "a task".to_owned(),
+            };
+            let time = duration(Duration::from_nanos(poll.duration_ns));
+            ("long poll", Tone::Odd, format!("{task} held {thread} for {time}"))
         }
     }
 }

@@ -36,6 +36,7 @@ const SAMPLER_PERCENT: f64 = 1.0;
 pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot, usage: &Usage) {
     capacity(findings, snapshot, usage);
     workers(findings, snapshot);
+    long_polls(findings, snapshot);
     panics_and_errors(findings, snapshot, usage);
     #[cfg(feature = "stacks")]
     stacks(findings, region, snapshot);
@@ -142,6 +143,24 @@ fn workers(findings: &mut Findings, snapshot: &Snapshot) {
         None if snapshot.liveness.verdict == Verdict::Live && away.of > 0 => {
             let workers = count(away.of as u64, "worker", "workers");
             findings.good(format!("{workers} of its async runtime, and none is away from it for long"));
+        }
+        None => {}
+    }
+}
+
+/// Polls of tasks that held their workers, where polls are watched.
+fn long_polls(findings: &mut Findings, snapshot: &Snapshot) {
+    match snapshot.builtin_if_known(Builtin::LongPolls) {
+        Some(0) => findings.good("no task held a worker for long"),
+        Some(polls) => {
+            let text = count(
+                polls,
+                "poll of a task held a worker for long",
+                "polls of tasks held a worker for long",
+            );
+            let advice = "what waits for the worker is delayed as long: `atomscope tail --topic runtime` names the actors, and \
+                          spawn_blocking is for work that blocks";
+            findings.add(Severity::Note, text, Some(advice));
         }
         None => {}
     }
