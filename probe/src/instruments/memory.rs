@@ -609,3 +609,21 @@ impl At {
         self.instruments.class(self.class()).count(number::RESTARTS, 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_those_of_a_row_by_their_names_wherever_these_stand() {
+        static NAMES: &[&str] = &["Bread", "Cake"];
+        let copied = |names: &[&'static str]| -> &'static [&'static str] { Box::leak(names.into()) };
+        let elsewhere = copied(NAMES);
+        assert!(!std::ptr::eq(NAMES, elsewhere));
+        let rows = Rows { names: NAMES, rows: Box::default() };
+        assert!(rows.are_of(NAMES) && rows.are_of(elsewhere));
+        for others in [&["Bread"][..], &["Cake", "Bread"], &["Bread", "Cake", "Tea"], &[]] {
+            assert!(!rows.are_of(copied(others)), "{others:?}");
+        }
+    }
+}
