@@ -7,7 +7,7 @@
 //! most.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 use atomscope_layout::RegionMap;
@@ -206,7 +206,7 @@ impl Instruments {
         if id == 0 {
             return OTHER_CLASSES;
         }
-        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut registered) = self.lock_registered() else { return OTHER_CLASSES };
         // A name may stand at two addresses of the program, and in two forms without the probe's wrappers.
         let is_it = |other: &&str| TypeName::of(other).as_str() == TypeName::of(name).as_str();
         let known = registered.classes.iter().skip(1).position(is_it).map(|at| at + 1);
@@ -225,6 +225,18 @@ impl Instruments {
             place.store(u32::from(class) + 1, Ordering::Relaxed);
         }
         class
+    }
+
+    /// The lock is held for moments. In a child that was forked meanwhile it is held for ever.
+    fn lock_registered(&self) -> Option<MutexGuard<'_, Registered>> {
+        for _ in 0..10_000 {
+            match self.registered.try_lock() {
+                Ok(registered) => return Some(registered),
+                Err(TryLockError::Poisoned(registered)) => return Some(registered.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
     }
 
     fn register_own_row(&self, class: u16) {
