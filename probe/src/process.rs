@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) open: Vec<Weak<RegionWriter>>,
     /// Regions that a thread has used in [`each_open`], until the sampler's next round.
     noted: Vec<Arc<RegionWriter>>,
+    /// What had the last reference to a region on a thread that must not drop it, until the sampler does.
+    last: Vec<RegionWriter>,
     /// Regions that the drop of the last handle has closed, the oldest first.
     #[cfg(target_os = "linux")]
     waiting: Vec<Waiting>,
@@ -188,15 +190,17 @@ impl Process {
         state.noted.reserve(state.open.len());
     }
 
-    /// Drops what [`each_open`] has kept, unless it runs now.
+    /// Drops what [`each_open`] has kept, unless it runs now, and what [`drop_elsewhere`] was given.
     pub(crate) fn drop_noted(&self) {
         let mut state = self.lock();
-        if state.noted.is_empty() || self.noting.load(Ordering::SeqCst) > 0 {
-            return;
+        let last = std::mem::take(&mut state.last);
+        let mut noted = Vec::new();
+        if !state.noted.is_empty() && self.noting.load(Ordering::SeqCst) == 0 {
+            noted.reserve(state.noted.capacity());
+            std::mem::swap(&mut noted, &mut state.noted);
         }
-        let mut noted = Vec::with_capacity(state.noted.capacity());
-        std::mem::swap(&mut noted, &mut state.noted);
         drop(state);
+        drop((noted, last));
     }
 
     /// The failures of which nothing was noted since the last call.
@@ -298,6 +302,18 @@ pub(crate) fn wake_sampler() {
 /// sampler keeps one until its next round.
 pub(crate) fn each_open(see: impl FnMut(&RegionWriter)) -> bool {
     PROCESS.get().is_none_or(|process| process.each_open(see))
+}
+
+/// Drops a reference to a closed region from a hook of a worker. If it is the last one, the sampler does it, since that gives memory
+/// back.
+#[cfg(feature = "atomr")]
+pub(crate) fn drop_elsewhere(writer: Arc<RegionWriter>) {
+    let Some(last) = Arc::into_inner(writer) else { return };
+    let Some(process) = PROCESS.get() else { return };
+    if let Some(mut state) = process.lock_or_give_up().filter(|state| state.sampler.is_some()) {
+        state.last.push(last);
+        state.sampler.iter().for_each(Thread::unpark);
+    }
 }
 
 /// A failure was not noted, because [`each_open`] gave up.

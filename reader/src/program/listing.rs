@@ -30,6 +30,13 @@ pub struct ListingCommand {
 pub struct ListingArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
+    #[command(flatten)]
+    pub rows: RowsArgs,
+}
+
+/// Which rows of lists are shown, and how.
+#[derive(Debug, Args)]
+pub struct RowsArgs {
     /// Order by this column.
     #[arg(long, value_name = "COLUMN")]
     pub sort: Option<String>,
@@ -46,6 +53,13 @@ pub struct ListingArgs {
     /// Write JSON; see below.
     #[arg(long)]
     pub json: bool,
+}
+
+impl RowsArgs {
+    pub fn selection(self) -> Selection {
+        let Self { sort, reverse, filter, limit, json } = self;
+        Selection { sort, reverse, filter, limit, whole: json }
+    }
 }
 
 /// clap derives a command from a variant; these come from the table of subsystems instead.
@@ -157,23 +171,18 @@ pub fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
 }
 
 pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingCommand) -> Result<(), Failure> {
-    if let Some(filter) = &args.filter {
+    let ListingArgs { who, rows } = args;
+    if let Some(filter) = &rows.filter {
         check(filter, &subsystem.lists(None)).map_err(|error| Failure::filter(subsystem.name, &error))?;
     }
-    let attached = attach(search, args.who)?;
+    let attached = attach(search, who)?;
     let snapshot = Snapshot::without_actors(&attached.region)?;
     let gaps = subsystem.gaps(&snapshot);
     let summary = subsystem.is_in_use(&snapshot).then(|| subsystem.summary(&snapshot));
-    let selection = Selection {
-        sort: args.sort,
-        reverse: args.reverse,
-        filter: args.filter,
-        limit: args.limit,
-        whole: args.json,
-    };
+    let selection = rows.selection();
     let mut lists = subsystem.lists(Some(&snapshot));
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&selection)).collect();
-    if args.json {
+    if selection.whole {
         match &lists[..] {
             [only] if subsystem.is_one_list => to_stdout(|out| write_json(out, only))?,
             lists => {
@@ -232,7 +241,8 @@ pub fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Scre
     let titles = shown().map(|(at, column)| (title(at, column), column.side));
     let is_wanted = |at: &usize| Some(*at) == list.sorted_by || list.filtered_by.contains(at);
     let wanted = shown().filter(|(at, _)| is_wanted(at)).map(|(at, column)| title(at, column));
-    let mut table = Table::new(titles).keep(wanted);
+    let order = list::drop_order(shown().map(|(_, column)| column));
+    let mut table = Table::new(titles).drop_order(order).keep(wanted);
     for row in &list.rows {
         let unit = list::unit_of_row(&list.columns, row);
         table.row(shown().map(|(at, column)| Cell::text(&column.shown(&row[at], unit))).collect::<Vec<_>>());

@@ -186,11 +186,13 @@ pub struct Column {
     pub is_shown: bool,
     /// Whether its values are yes and no.
     pub is_flag: bool,
+    /// On a narrow screen the column with the greatest number is dropped first; of equal ones the last one.
+    pub drop_rank: u8,
 }
 
 /// A column of texts.
 pub const fn text(name: &'static str) -> Column {
-    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false }
+    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false, drop_rank: 0 }
 }
 
 /// A column of flags.
@@ -200,10 +202,23 @@ pub const fn flag(name: &'static str) -> Column {
 
 /// A column of numbers.
 pub const fn number(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false }
+    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false, drop_rank: 0 }
+}
+
+/// The indices of columns in the order in which a narrow screen drops them. The first one stays.
+pub fn drop_order<'a>(columns: impl IntoIterator<Item = &'a Column>) -> Vec<usize> {
+    let ranked = columns.into_iter().zip(0..).skip(1).map(|(column, at)| (column.drop_rank, at));
+    let mut ranked: Vec<(u8, usize)> = ranked.collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    ranked.into_iter().map(|(_, at)| at).collect()
 }
 
 impl Column {
+    /// The same column, dropped from a narrow screen by this rank.
+    pub const fn dropped(self, drop_rank: u8) -> Self {
+        Self { drop_rank, ..self }
+    }
+
     /// The kind of its field in a query. Numbers of a query without a unit are in the unit that is shown, or else in the
     /// column's own.
     pub(super) fn kind(&self, shown: bool) -> FieldType {

@@ -1091,6 +1091,16 @@ mod keys {
     }
 
     #[test]
+    fn dead_letters_of_one_kind_are_in_one_row_beside_the_letters() {
+        let mut screen = live_shop();
+        screen.press(&View::DeadLetters.key().to_string());
+        screen.press("→");
+        assert_eq!((screen.app.sheet.name, screen.app.sheet.len()), ("storms", 1));
+        let text = screen.text(160, 40);
+        assert!(text.contains("shop::orders::Cancel") && text.contains("RECIPIENTS"), "{text}");
+    }
+
+    #[test]
     fn the_interval_goes_up_and_down_within_bounds() {
         let mut screen = live_shop();
         let effects = screen.press("+");
