@@ -511,3 +511,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 
 use atomscope::query::{Query, QueryError};
 use atomscope::report::human::count;
-use atomscope::report::list::{self, Column, Fields, List, Selection, unknown_fields};
+use atomscope::report::list::{self, Column, Fields, List, Selection, Value, unknown_fields};
+use atomscope::report::subsystems::metrics::{BUILTIN_COLUMN, METRICS};
 use atomscope::report::subsystems::{ALL, Subsystem, Summary};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
@@ -46,6 +47,9 @@ pub struct ListingArgs {
     /// Write JSON; see below.
     #[arg(long)]
     pub json: bool,
+    /// Also the metrics that the probe counts itself.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// clap derives a command from a variant; these come from the table of subsystems instead.
@@ -82,7 +86,9 @@ fn find(name: &str) -> Option<&'static Subsystem> {
 }
 
 fn command(subsystem: &Subsystem) -> Command {
+    let has_all = *subsystem == METRICS;
     ListingArgs::augment_args(Command::new(subsystem.name))
+        .mut_args(|arg| if arg.get_id() == "all" && !has_all { arg.hide(true) } else { arg })
         .about(subsystem.about)
         .after_help(help(subsystem))
         .mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(subsystem.sorts())))
@@ -172,6 +178,7 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
         whole: args.json,
     };
     let mut lists = subsystem.lists(Some(&snapshot));
+    let hidden = if *subsystem == METRICS && !args.all { hide_builtin(&mut lists) } else { 0 };
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&selection)).collect();
     if args.json {
         match &lists[..] {
@@ -204,8 +211,25 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
         })?;
     }
     notes.iter().chain(&gaps).for_each(|text| note(text));
+    if hidden > 0 && lists.iter().all(|list| list.rows.is_empty()) {
+        note(&format!(
+            "none of the application's metrics; --all lists {} that the probe counts itself",
+            count(hidden as u64, "metric", "metrics")
+        ));
+    }
     snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));
     Ok(())
+}
+
+/// Takes the metrics away that the probe counts itself, and returns how many.
+fn hide_builtin(lists: &mut [List]) -> usize {
+    let mut hidden = 0;
+    for list in lists {
+        let (Some(at), before) = (list.column(BUILTIN_COLUMN), list.rows.len()) else { continue };
+        list.rows.retain(|row| row.get(at) != Some(&Value::Flag(true)));
+        hidden += before - list.rows.len();
+    }
+    hidden
 }
 
 /// Notes the fields of a filter, or the column of a sort, that are unknown for all `rows`: nobody is to take them for 0.
