@@ -12,7 +12,7 @@ use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::rfc3339;
 use clap::builder::PossibleValuesParser;
-use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::program::help::{WHO_HELP, filter_help};
@@ -20,11 +20,16 @@ use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
 use crate::program::target::{SearchArgs, attach};
 
+/// The option of `metrics` for those that the probe counts itself.
+const ALL_METRICS: &str = "all";
+
 /// The command of a subsystem.
 #[derive(Debug)]
 pub struct ListingCommand {
     pub subsystem: &'static Subsystem,
     pub args: ListingArgs,
+    /// Whether metrics that the probe counts itself are listed too.
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -47,9 +52,6 @@ pub struct ListingArgs {
     /// Write JSON; see below.
     #[arg(long)]
     pub json: bool,
-    /// Also the metrics that the probe counts itself.
-    #[arg(long)]
-    pub all: bool,
 }
 
 /// clap derives a command from a variant; these come from the table of subsystems instead.
@@ -72,7 +74,8 @@ impl FromArgMatches for ListingCommand {
         let found = matches.subcommand().and_then(|(name, args)| Some((find(name)?, args)));
         let (subsystem, args) =
             found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))?;
-        Ok(Self { subsystem, args: ListingArgs::from_arg_matches(args)? })
+        let all = args.try_get_one(ALL_METRICS).ok().flatten().copied().unwrap_or_default();
+        Ok(Self { subsystem, args: ListingArgs::from_arg_matches(args)?, all })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -86,9 +89,10 @@ fn find(name: &str) -> Option<&'static Subsystem> {
 }
 
 fn command(subsystem: &Subsystem) -> Command {
-    let has_all = *subsystem == METRICS;
+    let all = Arg::new(ALL_METRICS).long(ALL_METRICS).action(ArgAction::SetTrue);
+    let all = all.help("Also the metrics that the probe counts itself");
     ListingArgs::augment_args(Command::new(subsystem.name))
-        .mut_args(|arg| if arg.get_id() == "all" && !has_all { arg.hide(true) } else { arg })
+        .args((*subsystem == METRICS).then_some(all))
         .about(subsystem.about)
         .after_help(help(subsystem))
         .mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(subsystem.sorts())))
@@ -162,7 +166,10 @@ pub fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     }
 }
 
-pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingCommand) -> Result<(), Failure> {
+pub fn list(
+    search: &SearchArgs,
+    ListingCommand { subsystem, args, all }: ListingCommand,
+) -> Result<(), Failure> {
     if let Some(filter) = &args.filter {
         check(filter, &subsystem.lists(None)).map_err(|error| Failure::filter(subsystem.name, &error))?;
     }
@@ -178,7 +185,7 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
         whole: args.json,
     };
     let mut lists = subsystem.lists(Some(&snapshot));
-    let hidden = if *subsystem == METRICS && !args.all { hide_builtin(&mut lists) } else { 0 };
+    let hidden = if *subsystem == METRICS && !all { hide_builtin(&mut lists) } else { 0 };
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&selection)).collect();
     if args.json {
         match &lists[..] {

@@ -52,9 +52,11 @@ fn lists(_: &Subsystem, snapshot: Option<&Snapshot>) -> Vec<List> {
     };
     let all = || of(false).chain(of(true));
     let mut list = metrics(all());
-    list.columns.insert(1, text("labels"));
+    let has_labels = snapshot.is_none() || all().any(|metric| !metric.labels.is_empty());
+    list.columns.insert(1, Column { is_shown: has_labels, ..text("labels") });
     list.columns.push(text("kind"));
-    list.columns.extend(["p50", "p99", "greatest", "sum"].map(|name| list::number(name, "")));
+    list.columns.extend(["p50", "p99", "greatest"].map(|name| list::number(name, "")));
+    list.columns.push(Column { is_shown: false, ..list::number("sum", "") });
     list.columns.push(Column { is_shown: false, ..list::flag(BUILTIN_COLUMN) });
     list.columns.push(text("help"));
     for (row, metric) in list.rows.iter_mut().zip(all()) {
