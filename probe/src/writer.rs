@@ -68,6 +68,8 @@ use crate::workers::Workers;
 pub(crate) struct Settings<'a> {
     pub(crate) node: &'a str,
     pub(crate) actor_capacity: usize,
+    /// The bits of the settings that the environment chose.
+    pub(crate) overrides: u64,
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
@@ -203,7 +205,7 @@ impl RegionWriter {
             pid_namespace: pid_namespace().unwrap_or(0),
             created_unix_ns: now.unix_ns,
             actor_capacity: settings.actor_capacity as u64,
-            flags: u64::from(settings.previews),
+            flags: u64::from(settings.previews) | settings.overrides,
             builtins: 0,
             reserved: 0,
         };
