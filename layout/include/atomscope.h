@@ -158,6 +158,8 @@
 #define ATOMSCOPE_EVENT_STREAMS_GRAPH_FINISHED 10
 #define ATOMSCOPE_EVENT_D_DATA_UPDATED 11
 #define ATOMSCOPE_EVENT_PANICKED 12
+#define ATOMSCOPE_EVENT_OWN 13
+#define ATOMSCOPE_EVENT_LONG_POLL 14
 
 #define ATOMSCOPE_DOMAIN_ASSOCIATIONS 1
 #define ATOMSCOPE_DOMAIN_GRAPHS 2
@@ -224,6 +226,7 @@
 #define ATOMSCOPE_ATTACHMENT_INSTALL 33
 #define ATOMSCOPE_ATTACHMENT_PANICS 34
 #define ATOMSCOPE_ATTACHMENT_FAILURE_LAYER 35
+#define ATOMSCOPE_ATTACHMENT_WATCH_RUNTIME_OF_A_BUILDER 36
 
 /* Flags, as the numbers of their bits. */
 #define ATOMSCOPE_ACTOR_FLAG_PARENT 0
@@ -329,6 +332,7 @@
 #define ATOMSCOPE_METRIC_FAILURES_PANICS_ABANDONED 76
 #define ATOMSCOPE_METRIC_FAILURES_MISSED 77
 #define ATOMSCOPE_METRIC_METRICS_UNLISTED 78
+#define ATOMSCOPE_METRIC_RUNTIME_LONG_POLLS 79
 
 struct atomscope_header_record {
     uint64_t region_bytes;
@@ -662,7 +666,7 @@ struct atomscope_class_record {
     uint64_t restarts;
     uint64_t untracked;
     uint64_t overwritten;
-    uint64_t reserved;
+    uint64_t long_polls;
 };
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, name) == 0, "class_record.name");
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, spawned) == 8, "class_record.spawned");
@@ -671,7 +675,7 @@ ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, failures) == 24, "class
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, restarts) == 32, "class_record.restarts");
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, untracked) == 40, "class_record.untracked");
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, overwritten) == 48, "class_record.overwritten");
-ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, reserved) == 56, "class_record.reserved");
+ATOMSCOPE_ASSERT(offsetof(struct atomscope_class_record, long_polls) == 56, "class_record.long_polls");
 ATOMSCOPE_ASSERT(sizeof(struct atomscope_class_record) == 64, "class_record");
 
 struct atomscope_variant_record {

@@ -45,6 +45,7 @@ __all__ = [
     "Field",
     "Histogram",
     "InFlight",
+    "JournalWrite",
     "Kind",
     "Lost",
     "Metric",
@@ -158,6 +159,12 @@ class Metric:
     builtin: bool
     """Whether it is the probe's own, and not the application's."""
 
+    @property
+    def series(self) -> str:
+        """Name and labels in one, as `docs.seen{shard="0"}`: what tells it from all other metrics of the node."""
+        labels = ",".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in self.labels.items())
+        return f"{self.name}{{{labels}}}" if labels else self.name
+
 
 @dataclasses.dataclass(frozen=True)
 class DeadLetter:
@@ -179,6 +186,16 @@ class RingTotals:
     lapped: int
     abandoned: int
     unreadable: int
+
+
+@dataclasses.dataclass(frozen=True)
+class JournalWrite:
+    """Events that a journal wrote."""
+
+    journal: str
+    persistence_id: str
+    sequence_nr: int
+    timestamp: Optional[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +253,7 @@ class Class:
     restarts: int
     untracked: int
     overwritten: int
+    long_polls: Optional[int]
     handle_time_ns: Optional[Histogram]
     depth: Optional[Histogram]
     variants: list[Variant]
@@ -348,6 +366,17 @@ class Snapshot:
     instances: dict[str, list[dict[str, Any]]]
     """For each domain (`journals`, `shards`, …) its instances: `name`, `owner`, `since`, and numbers."""
     instances_unreadable: int
+    cluster: dict[str, Any]
+    """`self_address`, `leader`, `members`, `unreachable`, `reachability_records`, `gossip_version`."""
+    sharding: dict[str, Any]
+    """`regions` with their `shards`, and `allocations`."""
+    hand_offs: list[list[str]]
+    """Of each: shard, from, to, state."""
+    rows_dropped: int
+    """Rows of cluster and sharding that found no room."""
+    documents_unreadable: int
+    journal_writes: list[JournalWrite]
+    """The oldest first, all that are kept."""
 
     def metric(self, name: str, **labels: str) -> Metric:
         """The metric of this name with exactly these labels. Raises `KeyError` if there is none."""
@@ -647,7 +676,9 @@ _ATTACHMENTS = [
     ("runtime.workers runtime.tasks runtime.queue", "workers.busy_ns workers.parks workers.parked workers.away_ns"),
     ("failures.panics", ""),
     ("failures.errors failures.warnings", ""),
+    ("runtime.long_polls", ""),
 ]
+_LONG_POLLS = 1 << 36
 
 
 def _counted_by(column: int) -> dict[str, int]:
@@ -675,6 +706,7 @@ _EVENT_KINDS = {
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
     13: ("own", "own"),
+    14: ("long_poll", "runtime"),
 }
 _LEVELS = {1: "error", 2: "warn", 3: "info", 4: "debug", 5: "trace"}
 _MOST_EVENT_BYTES, _MOST_EVENT_FIELDS = 152, 32
@@ -1028,6 +1060,88 @@ class _Region:
             return number if math.isfinite(number) else None
         return value
 
+    # Documents: cluster and sharding.
+
+    def _document(self, number: int) -> tuple[int, list[tuple[int, int, list[str]]]]:
+        """The number of dropped rows, and the kind, the number and the texts of each row."""
+        section = self.sections["documents"]
+        offset, copy_bytes = section.offset + number * section.stride, (section.stride - 128) // 16 * 8
+        for attempt in range(_TRIES):
+            flips = self.words.load(offset)
+            _fence()
+            if flips == 0:
+                return 0, []
+            start = offset + 128 + flips % 2 * copy_bytes
+            used = self.words.load(start)
+            copy = self.words.copy(start, min(used * 8, copy_bytes))
+            _fence()
+            if self.words.load(offset) == flips:
+                return self._document_rows(copy, used)
+            _pause(attempt)
+        raise _Unreadable
+
+    @staticmethod
+    def _document_rows(copy: bytes, used: int) -> tuple[int, list[tuple[int, int, list[str]]]]:
+        if used < 4 or used * 8 != len(copy):
+            raise _Unreadable
+        rows, at = [], 32
+        while at < len(copy):
+            row = copy[at:]
+            if len(row) < 16:
+                raise _Unreadable
+            kind, texts, words, number = struct.unpack_from("<2HIQ", row)
+            text_start = 16 + (texts + 3) // 4 * 8
+            if words < 2 or texts > 64 or words * 8 > len(row) or text_start > words * 8:
+                raise _Unreadable
+            lengths = struct.unpack_from(f"<{texts}H", row, 16)
+            rows.append((kind, number, _texts(row[text_start : words * 8], lengths)))
+            at += words * 8
+        (dropped,) = struct.unpack_from("<Q", copy, 8)
+        return dropped, rows
+
+    def documents(self) -> tuple[dict[str, Any], dict[str, Any], list[list[str]], int, int]:
+        """Cluster, sharding, hand-offs, how many rows were dropped, and how many documents cannot be read."""
+        rows: list[list[tuple[int, int, list[str]]]] = []
+        dropped, unreadable = 0, 0
+        for number in (0, 1):
+            try:
+                fewer, found = self._document(number)
+                dropped += fewer
+                rows.append(found)
+            except _Unreadable:
+                unreadable += 1
+                rows.append([])
+        cluster: dict[str, Any] = {"self_address": None, "leader": None}
+        cluster.update({name: [] for name in ("members", "unreachable", "reachability_records", "gossip_version")})
+        for kind, number, texts in rows[0]:
+            first, second, third, _ = _four(texts)
+            if kind in (1, 2):
+                cluster["self_address" if kind == 1 else "leader"] = first
+            elif kind == 3:
+                member = {"address": first, "status": second, "roles": texts[2:], "reachable": bool(number >> 32 & 1)}
+                cluster["members"].append({**member, "up_number": _signed(number)})
+            elif kind == 4:
+                cluster["unreachable"].append(first)
+            elif kind == 5:
+                record = {"observer": first, "subject": second, "status": third}
+                cluster["reachability_records"].append(record)
+            elif kind == 6:
+                cluster["gossip_version"].append([first, number])
+        regions: list[dict[str, Any]] = []
+        allocations: list[list[str]] = []
+        hand_offs: list[list[str]] = []
+        for kind, number, texts in rows[1]:
+            four = _four(texts)
+            if kind == 1:
+                regions.append({"region_id": four[0], "shard_count": number, "shards": []})
+            elif kind == 2 and regions:
+                regions[-1]["shards"].append(four[0])
+            elif kind == 3:
+                allocations.append(four[:2])
+            elif kind == 4:
+                hand_offs.append(four)
+        return cluster, {"regions": regions, "allocations": allocations}, hand_offs, dropped, unreadable
+
     # Instrumented actors.
 
     def _rows(self) -> list[tuple[Optional[int], int]]:
@@ -1081,16 +1195,16 @@ class _Region:
                 counted = [self.words.list(lane + 16 * row, 2) for lane in lanes.records()]
                 handled, busy_ns = (sum(column) % 2**64 for column in zip(*counted))
                 variants[number].append(Variant(self.name(name) if name else None, handled, busy_ns))
-        section, found = self.sections["classes"], []
+        section, found, knows_polls = self.sections["classes"], [], self.attached() & _LONG_POLLS
         for number in (*range(1, section.count), 0):
             offset = section.offset + number * section.stride
             name, _, stopped = self.words.list(offset, 3)
             _fence()
             words = self.words.list(offset, 392)
-            spawned, failures, restarts, untracked, overwritten = words[1], *words[3:7]
+            spawned, failures, restarts, untracked, overwritten, long_polls = words[1], *words[3:8]
             own = variants[number]
             handled, busy_ns = sum(row.handled for row in own) % 2**64, sum(row.busy_ns for row in own) % 2**64
-            if not name and (number or not any((spawned, stopped, handled, *words[3:7]))):
+            if not name and (number or not any((spawned, stopped, handled, *words[3:8]))):
                 continue
             times, depth = words[8:200], words[200:392]
             timed = sum(times[8:])
@@ -1106,6 +1220,7 @@ class _Region:
                     restarts=restarts,
                     untracked=untracked,
                     overwritten=overwritten,
+                    long_polls=long_polls if long_polls or knows_polls else None,
                     handle_time_ns=_summary([timed, busy_ns, *times[2:]]) if timed else None,
                     depth=_summary(depth) if depth[0] else None,
                     variants=[row for row in own if row.variant is not None or row.handled or row.busy_ns],
@@ -1269,6 +1384,17 @@ class _Region:
             )
         return found, totals
 
+    def journal_writes(self) -> list[JournalWrite]:
+        found = []
+        for _, record in reversed(self._newest("journal writes", 240)[0]):
+            stamp, sequence_nr, *lengths = struct.unpack_from("<2Q2H", record)
+            try:
+                journal, persistence_id = _texts(record[24:], lengths)
+            except _Unreadable:
+                continue
+            found.append(JournalWrite(journal, persistence_id, sequence_nr, self.time(stamp)))
+        return found
+
     def panics(self) -> tuple[list[Panic], RingTotals]:
         newest, totals = self._newest("panics", 496)
         found = []
@@ -1399,6 +1525,15 @@ class _Region:
                 "actor": texts[2] or None,
                 "message": texts[3] if flags & _OPTIONAL else None,
             }
+        elif kind == "long_poll":
+            values = {
+                "duration_ns": first,
+                "actor": texts[0] or None,
+                "class": type_name or None,
+                "task": texts[3] or None,
+                "tid": second & 0xFFFFFFFF or None,
+                "thread": texts[1] or None,
+            }
         else:
             values = {"key": texts[0]}
         return _Part(stamp, part, parts, kind, topic, values)
@@ -1456,6 +1591,17 @@ def _parent_of(path: str, flags: int, parent_bytes: int, parent_key: tuple[int, 
     return (f"{parent}{_CUT_MARK}{parent_key[0]:016x}{parent_key[1]:016x}" if is_cut else parent), is_cut
 
 
+def _four(texts: list[str]) -> list[str]:
+    """The first four texts; those that are missing are empty."""
+    return [*texts, "", "", "", ""][:4]
+
+
+def _signed(number: int) -> int:
+    """The low 32 bits with their sign."""
+    low = number & 0xFFFFFFFF
+    return low - 2**32 if low & 1 << 31 else low
+
+
 def _membership(flags: int, texts: list[str], number: int, roles: int) -> dict[str, Any]:
     change: dict[str, Any] = {name: [] for name in _CHANGES}
     which = flags >> _LIST_SHIFT
@@ -1467,7 +1613,7 @@ def _membership(flags: int, texts: list[str], number: int, roles: int) -> dict[s
             "status": texts[1],
             "roles": texts[2].split("\n")[: min(roles, 200)] if roles else [],
             "reachable": bool(flags & _REACHABLE),
-            "up_number": struct.unpack("<i", struct.pack("<I", number & 0xFFFFFFFF))[0],
+            "up_number": _signed(number),
         }
         change[_CHANGES[which - 1]].append(member)
     elif which:
@@ -2032,7 +2178,7 @@ class Node:
         return self._region.own_records()[1]
 
     def snapshot(self) -> Snapshot:
-        """A decoded copy of everything except events and the state of cluster and sharding."""
+        """A decoded copy of everything except the events."""
         region, words = self._region, self._region.words
         verdict, notes, evidence, process_age, runtime_age = self._liveness()
         end = _end_of(region) if verdict in _DEAD else None
@@ -2049,6 +2195,7 @@ class Node:
         kinds, records, records_unreadable = region.own_records()
         threads, threads_unreadable = region.runtime_threads()
         instances, instances_unreadable = region.instances()
+        cluster, sharding, hand_offs, rows_dropped, documents_unreadable = region.documents()
         return Snapshot(
             node=self.name,
             generated_at=_rfc3339(self._taken_unix_ns if self._dump else time.time_ns()),
@@ -2086,6 +2233,12 @@ class Node:
             runtime_threads_unreadable=threads_unreadable,
             instances=instances,
             instances_unreadable=instances_unreadable,
+            cluster=cluster,
+            sharding=sharding,
+            hand_offs=hand_offs,
+            rows_dropped=rows_dropped,
+            documents_unreadable=documents_unreadable,
+            journal_writes=region.journal_writes(),
         )
 
     def events(self, follow: bool = True, from_first: bool = False, interval: float = 0.1) -> Iterator[Union[Event, Lost]]:

@@ -55,12 +55,8 @@ fn metrics_of(dump: &Value) -> Vec<String> {
             let name = format!("{}{labels}", text(&metric["name"]));
             match &metric["histogram"] {
                 // A number that nothing counts is 0 in the region.
-                Value::Null => {
-                    format!(
-                        "{name} = {}",
-                        if metric["value"].is_null() { &Value::from(0) } else { &metric["value"] }
-                    )
-                }
+                Value::Null if metric["value"].is_null() => format!("{name} = 0"),
+                Value::Null => format!("{name} = {}", metric["value"]),
                 histogram => {
                     let [sum, greatest] = ["sum", "greatest"].map(|of| &histogram[of]);
                     format!("{name} = {} values, sum {sum}, greatest {greatest}", metric["value"])
@@ -123,6 +119,9 @@ fn a_program_in_c_reads_records_and_metrics_of_the_application() {
     book.publish(&OrderBook { best_bid: 1.25, drift: -3, depth: 7, open: true, symbol: "EUR\u{7}".into() });
     let _never = region.record::<OrderBook>("never").expect("there is room");
     region.counter("orders.placed", "orders", "Orders of all shops.").add(7);
+    region.counter_with("docs.seen", "documents", "", &[("shard", "0"), ("host", "a")]).add(3);
+    region.gauge("orders.open", "orders", "Orders that wait.").set(-3);
+    region.float_gauge("oven.temperature", "Cel", "").set(182.5);
     let spread = region.histogram("spread", "USD", "Spreads.");
     [1, 2, 90].into_iter().for_each(|value| spread.record(value));
     let folder = tempfile::tempdir().expect("a folder");
@@ -138,7 +137,13 @@ fn a_program_in_c_reads_records_and_metrics_of_the_application() {
     }
     assert_eq!(theirs, records);
     let metrics = lines(&output, "metric");
-    for line in ["orders.placed = 7", "spread = 3 values, sum 93, greatest 90"] {
+    for line in [
+        "orders.placed = 7",
+        "docs.seen host=a shard=0 = 3",
+        "orders.open = -3",
+        "oven.temperature = 182.5",
+        "spread = 3 values, sum 93, greatest 90",
+    ] {
         assert!(metrics.iter().any(|metric| metric == line), "{line}: {metrics:#?}");
     }
 }

@@ -1,9 +1,11 @@
 //! The files of `atomscope deploy` are sound: the programs that read them accept them, and they name metrics that there are.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use atomscope_tests::support::atomscope;
+use atomscope_tests::support::{Node, PATIENCE, atomscope, program};
 use serde_json::Value;
 
 /// Runs `atomscope deploy` with these arguments.
@@ -35,6 +37,15 @@ fn every_file_of_the_folder_is_listed_and_printed_as_it_is() {
     }
 }
 
+#[test]
+fn images_have_the_version_of_the_program() {
+    for name in names() {
+        for version in deploy(&[&name]).split("REGISTRY/atomscope:").skip(1) {
+            assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{name}");
+        }
+    }
+}
+
 /// The names of metrics in a text: words that begin as those of the exporter do.
 fn metrics(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
@@ -60,6 +71,55 @@ fn the_dashboard_has_panels_without_gaps_in_their_numbers_and_a_query_in_each() 
         }
     }
     assert!(metrics(&deploy(&["rules"])).len() > 10);
+}
+
+/// A process that is killed at the end of the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// Removes the names of a file's samples from `missing` until only these are left.
+fn wait_for_all_but(left: &[&str], missing: &mut BTreeSet<&str>, file: &Path) {
+    let begun = Instant::now();
+    while missing.iter().any(|name| !left.contains(name)) {
+        assert!(begun.elapsed() < PATIENCE, "never exported: {missing:?}");
+        std::thread::sleep(Duration::from_millis(20));
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let names = text.lines().filter_map(|line| line.split(['{', ' ']).next());
+        names.for_each(|name| _ = missing.remove(name));
+    }
+}
+
+#[test]
+fn the_rules_and_the_dashboard_name_metrics_that_are_exported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("atomscope.prom");
+    let mut node = Node::demo(["--node", "deploy", "--rate", "200"]);
+    let mut exporter = Command::new(program("atomscope"));
+    // With this limit something is left out, which is told by a metric of its own.
+    exporter.args([
+        "export",
+        "prometheus",
+        "--top",
+        "5",
+        "--limit",
+        "1",
+        "--interval",
+        "200ms",
+        "--textfile",
+    ]);
+    exporter.args([file.as_os_str(), node.who().as_ref()]).stdin(Stdio::null());
+    let _exporter = Killed(exporter.spawn().expect("atomscope can be run"));
+    let texts = deploy(&["rules"]) + &deploy(&["dashboard"]);
+    let mut missing: BTreeSet<&str> = metrics(&texts).into_iter().collect();
+    assert!(missing.len() > 30, "{missing:?}");
+    wait_for_all_but(&["atomscope_node_ended"], &mut missing, &file);
+    node.kill();
+    wait_for_all_but(&[], &mut missing, &file);
 }
 
 /// A folder with the rules and their tests.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use atomscope_probe::Region;
+use atomscope_probe::{Level, Region};
 use atomscope_tests::support::dumps::{all_events, decoded, dump_of, golden_regions, json_lines, same};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
@@ -70,6 +70,9 @@ fn of_dump(mut dump: Value) -> Value {
         "node": dump["node"],
         "generated_at": dump["generated_at"],
         "actors": actors,
+        "cluster": dump["cluster"],
+        "sharding": dump["sharding"],
+        "journal_writes": dump["persistence"]["recent_writes"],
         "actors_unreadable": about["unreadable"],
         "dead_letters": dump["dead_letters"],
         "dead_letter_totals": about["dead_letters"],
@@ -85,7 +88,7 @@ fn of_dump(mut dump: Value) -> Value {
 }
 
 /// What has one name in both.
-const SAME: [&str; 26] = [
+const SAME: [&str; 29] = [
     "state",
     "why",
     "conditions",
@@ -112,6 +115,9 @@ const SAME: [&str; 26] = [
     "runtime_threads_unreadable",
     "instances",
     "instances_unreadable",
+    "hand_offs",
+    "rows_dropped",
+    "documents_unreadable",
 ];
 
 /// A snapshot of Python without what a dump does not tell or tells otherwise.
@@ -170,6 +176,12 @@ fn same_events(region: &Path) -> usize {
     same("events", &Value::from(ours), &Value::from(theirs.clone()));
     theirs.retain(|line| line["kind"] != "lost");
     theirs.len()
+}
+
+#[test]
+fn the_module_has_the_version_of_the_crates() {
+    let module = std::fs::read_to_string(Path::new(FOLDER).join("atomscope.py")).expect("the module");
+    assert!(module.contains(&format!("\n__version__ = \"{}\"\n", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
@@ -235,28 +247,38 @@ atomscope_probe::record! {
     }
 }
 
+fn book_now() -> OrderBook {
+    OrderBook {
+        best_bid: 1.25,
+        change: 0.1,
+        drift: -3,
+        open: true,
+        phase: Phase::Auction,
+        levels: [1.0, f64::NAN, 2.5],
+        symbol: "EUR\u{7}".into(),
+    }
+}
+
 #[test]
 #[ignore = "needs python3"]
-fn records_metrics_and_failures_of_the_application_say_the_same_to_python() {
-    let name = "records_metrics_and_failures_of_the_application_say_the_same_to_python";
+fn what_an_application_publishes_itself_says_the_same_to_python() {
+    let name = "what_an_application_publishes_itself_says_the_same_to_python";
     if let Some(place) = support::role() {
         let region =
             Region::builder("market").actors(8).file(&place).build().expect("the region can be made");
         let mut book = region.record::<OrderBook>("EURUSD").expect("there is room");
         let _never = region.record::<OrderBook>("never").expect("there is room");
-        book.publish(&OrderBook {
-            best_bid: 1.25,
-            change: 0.1,
-            drift: -3,
-            open: true,
-            phase: Phase::Auction,
-            levels: [1.0, f64::NAN, 2.5],
-            symbol: "EUR\u{7}".into(),
-        });
+        book.publish(&book_now());
         region.counter("orders.placed", "orders", "Orders of all shops.").add(7);
-        region.gauge("orders.open", "orders", "Orders that wait.").set(3);
+        region.counter_with("docs.seen", "documents", "", &[("shard", "0"), ("host", "a b")]).add(3);
+        region.gauge("orders.open", "orders", "Orders that wait.").set(-3);
+        region.float_gauge("oven.temperature", "Cel", "").set(182.5);
         let spread = region.histogram("spread", "USD", "Spreads.");
         (0..50).for_each(|value| spread.record(value * value));
+        let orders = region.events("orders").expect("there is room");
+        orders.publish(Level::Warn, "late\u{7}");
+        let books = region.events_of::<OrderBook>("books").expect("there is room");
+        books.publish(Level::Info, &book_now());
         let panicking = std::thread::Builder::new().name("baker".to_owned());
         panicking.spawn(|| panic!("oven 1")).expect("a thread").join().expect_err("it panics");
         println!("ready region={}", region.path().expect("it is shared").display());
@@ -272,6 +294,20 @@ fn records_metrics_and_failures_of_the_application_say_the_same_to_python() {
     assert_eq!(found["records"][0]["values"]["phase"], "Auction");
     assert_eq!(found["records"][1]["at"], Value::Null);
     assert_eq!(found["failures"].as_array().map(Vec::len), Some(1));
+    let metrics = found["metrics"].as_array().expect("a list");
+    let metric = |name: &str| metrics.iter().find(|metric| metric["name"] == name).expect("it is there");
+    assert_eq!(metric("docs.seen")["labels"], json!({ "host": "a b", "shard": "0" }));
+    assert_eq!(
+        (&metric("orders.open")["value"], &metric("oven.temperature")["value"]),
+        (&json!(-3), &json!(182.5))
+    );
+    assert_eq!(same_events(&region), 3);
+    let events = lines(["events".as_ref(), region.as_os_str()]);
+    assert_eq!(
+        (&events[0]["topic"], &events[0]["level"], &events[0]["text"]),
+        (&json!("orders"), &json!("warn"), &json!("late\u{7}"))
+    );
+    assert_eq!(events[1]["values"]["drift"], -3);
 }
 
 #[test]
