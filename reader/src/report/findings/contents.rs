@@ -53,7 +53,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         let text =
             format!("{text}; {} unlisted, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
         findings.add(Severity::Warning, text, Some("build the region with more `actors`"));
-    } else {
+    } else if snapshot.has_actors() {
         findings.good(text);
     }
     let text = format!("{} of {} names used", usage.names.used, usage.names.capacity);
