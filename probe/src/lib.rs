@@ -24,7 +24,6 @@
 //! use atomscope_probe::Region;
 //!
 //! let region = Region::builder("importer").actors(100).private().build()?;
-//! region.running("importer");
 //! region.counter("rows", "rows", "Rows that were imported").add(1);
 //! # Ok::<(), atomscope_probe::CreateError>(())
 //! ```

@@ -59,7 +59,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
             text,
             Some("build the region with more `actors`, or start the node with a larger ATOMSCOPE_ACTORS"),
         );
-    } else {
+    } else if snapshot.has_actors() {
         findings.good(text);
     }
     let text = format!("{} of {} names used", usage.names.used, usage.names.capacity);
