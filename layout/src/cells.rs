@@ -59,7 +59,8 @@ pub struct CellRecord {
     pub running: u64,
     /// `restarts << 32 | failures`; both stay at their maximum.
     pub failures: u64,
-    /// `generation << 32 | depth`: the greatest depth of the mailbox that was seen, and of which tenant; 0: unknown.
+    /// `generation << 32 | depth`: the greatest depth of the mailbox that was seen, and of which tenant. Unknown if that is not
+    /// this tenant.
     pub depth_peak: u64,
     /// The number of the actor's task; 0 before it runs.
     pub task: u64,
@@ -122,7 +123,7 @@ impl CellRecord {
     /// The greatest depth that was seen of the tenant's mailbox; `None` if there is none, or only that of a former tenant.
     pub fn greatest_depth(&self) -> Option<u32> {
         let is_its_own = (self.depth_peak >> 32) as u32 == self.generation();
-        is_its_own.then_some(self.depth_peak as u32).filter(|depth| *depth != 0)
+        is_its_own.then_some(self.depth_peak as u32)
     }
 
     /// The class of the tenant.
@@ -605,8 +606,11 @@ mod tests {
         let cells = Cells::new(&words, &taken);
         let peak = || read(Words::new(&words)).unwrap().greatest_depth();
         let first = cells.claim(7, 9).unwrap();
-        [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
-        assert_eq!(peak(), Some(9));
+        assert_eq!(peak(), None, "nobody has looked");
+        for (depth, greatest) in [(0, 0), (3, 3), (9, 9), (4, 9)] {
+            cells.raise_depth_peak(first, depth);
+            assert_eq!(peak(), Some(greatest));
+        }
         cells.free(first.index());
         let second = cells.claim(7, 9).unwrap();
         cells.raise_depth_peak(first, 20);

@@ -513,3 +513,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

@@ -52,7 +52,23 @@ impl TelemetryBus {
         Self::of(Region::bare(Capacities { lanes: 16, events, names: 256, ..Capacities::LEAST }))
     }
 
-    pub(crate) fn of(region: Region) -> Self {
+    /// A bus of a region's events; that of an atomr node is [`crate::TelemetryExtension::bus`]. It keeps the region open. Two
+    /// buses of a region publish into the same lanes, and each counts its own receivers. Allocates.
+    ///
+    /// ```
+    /// use atomscope_probe::bus::TelemetryBus;
+    /// use atomscope_probe::{Level, Region};
+    ///
+    /// let region = Region::builder("docs").actors(100).private().build()?;
+    /// let bus = TelemetryBus::of(region.clone());
+    /// # #[cfg(feature = "atomr")] {
+    /// let mut events = bus.subscribe();
+    /// region.events("orders")?.publish(Level::Info, "order 7 was placed");
+    /// assert_eq!(events.try_recv()?.topic(), "orders");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of(region: Region) -> Self {
         Self {
             shared: Arc::new(Shared {
                 region,

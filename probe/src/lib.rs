@@ -24,7 +24,6 @@
 //! use atomscope_probe::Region;
 //!
 //! let region = Region::builder("importer").actors(100).private().build()?;
-//! region.running("importer");
 //! region.counter("rows", "rows", "Rows that were imported").add(1);
 //! # Ok::<(), atomscope_probe::CreateError>(())
 //! ```
@@ -51,7 +50,7 @@
 //! With `ATOMSCOPE=off` in the environment no region is shared and no hook is installed.
 //!
 //! # Features
-//! All but `macros` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
+//! All but `macros`, `metrics` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -67,6 +66,7 @@
 //! | `streams` | wrappers for sources and graphs |
 //! | `leases` | a wrapper for leases |
 //! | `macros` | `#[derive(Variants)]` and `#[observed]` for the actors of an application: see [`observe`] |
+//! | `metrics` | `Region::recorder`: what the program counts through the crate `metrics` is in the region |
 //! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing` |
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
@@ -133,6 +133,8 @@ pub mod persistence;
 #[allow(dead_code, reason = "used by components, which depend on the features")]
 mod poller;
 mod process;
+#[cfg(feature = "metrics")]
+mod recorder;
 pub mod records;
 mod region;
 #[cfg(target_os = "linux")]
@@ -176,6 +178,8 @@ pub use crate::events::{Events, EventsError, Level, RecordEvents};
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
+#[cfg(feature = "metrics")]
+pub use crate::recorder::MetricsRecorder;
 pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
 pub use crate::region::{Counter, Family, FloatGauge, Gauge, Histogram, Region, RegionBuilder, Timer};
 #[cfg(feature = "atomr")]

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::failures::{Text, location, thread_name};
 use crate::instruments::memory::{Found, find};
 use crate::panics::thread_id;
+use crate::process;
 use crate::task;
 use crate::writer::RegionWriter;
 
@@ -58,41 +59,48 @@ impl LongPolls {
         }
     }
 
-    /// Allocates nothing and waits for nobody. The name of the thread is asked of the kernel.
     #[cold]
     fn note(&self, task: &TaskMeta<'_>, ticks: u64) {
-        let Some(writer) = self.writer.upgrade().filter(|writer| !writer.is_closing()) else { return };
-        writer.lanes().add(OVERFLOW, Builtin::LongPolls as usize, 1);
-        let (mut actor, mut class) = (Text::<ACTOR_PATH_BYTES>::new(), 0);
-        // A task that has ended in this poll has no cell any more.
-        match find(task::number(task.id())) {
-            Some(Found::Cell(at)) => {
-                at.instruments.class(at.class()).count(number::LONG_POLLS, 1);
-                if writer.has_instruments(at.instruments) {
-                    writer.path_of(at, &mut actor);
-                    class = at.class_name();
-                }
-            }
-            Some(Found::Class(instruments, number_of_class)) => {
-                instruments.class(number_of_class).count(number::LONG_POLLS, 1);
-                if writer.has_instruments(instruments) {
-                    class = instruments.class(number_of_class).name();
-                }
-            }
-            None => {}
+        let Some(writer) = self.writer.upgrade() else { return };
+        if !writer.is_closing() {
+            note_in(&writer, task, ticks);
         }
-        let spawned = task.spawned_at();
-        let spawned = location(spawned.file(), spawned.line(), Some(spawned.column()));
-        // Every actor is spawned by the same line of atomr.
-        let spawned = if class == 0 { spawned.as_str() } else { "" };
-        let numbers = [writer.ns_in(ticks), thread_id().into()];
-        let thread = thread_name();
-        let texts = [actor.as_str(), thread.as_str(), "", spawned];
-        let (mut event, cut) = EventRecord::with_texts(EventKind::LongPoll, writer.stamp(0), numbers, &texts);
-        event.type_id = class;
-        writer.publish_lean(&event);
-        if cut {
-            writer.lanes().add(OVERFLOW, Builtin::TextsCut as usize, 1);
+        process::drop_elsewhere(writer);
+    }
+}
+
+/// Allocates nothing and waits for nobody. The name of the thread is asked of the kernel.
+fn note_in(writer: &RegionWriter, task: &TaskMeta<'_>, ticks: u64) {
+    writer.lanes().add(OVERFLOW, Builtin::LongPolls as usize, 1);
+    let (mut actor, mut class) = (Text::<ACTOR_PATH_BYTES>::new(), 0);
+    // A task that has ended in this poll has no cell any more.
+    match find(task::number(task.id())) {
+        Some(Found::Cell(at)) => {
+            at.instruments.class(at.class()).count(number::LONG_POLLS, 1);
+            if writer.has_instruments(at.instruments) {
+                writer.path_of(at, &mut actor);
+                class = at.class_name();
+            }
         }
+        Some(Found::Class(instruments, number_of_class)) => {
+            instruments.class(number_of_class).count(number::LONG_POLLS, 1);
+            if writer.has_instruments(instruments) {
+                class = instruments.class(number_of_class).name();
+            }
+        }
+        None => {}
+    }
+    let spawned = task.spawned_at();
+    let spawned = location(spawned.file(), spawned.line(), Some(spawned.column()));
+    // Every actor is spawned by the same line of atomr.
+    let spawned = if class == 0 { spawned.as_str() } else { "" };
+    let numbers = [writer.ns_in(ticks), thread_id().into()];
+    let thread = thread_name();
+    let texts = [actor.as_str(), thread.as_str(), "", spawned];
+    let (mut event, cut) = EventRecord::with_texts(EventKind::LongPoll, writer.stamp(0), numbers, &texts);
+    event.type_id = class;
+    writer.publish_lean(&event);
+    if cut {
+        writer.lanes().add(OVERFLOW, Builtin::TextsCut as usize, 1);
     }
 }

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Handle};
 use crate::environment::turned_off;
 #[cfg(tokio_unstable)]
 use crate::long_polls::LongPolls;
+use crate::process;
 use crate::region::Region;
 use crate::runtime;
 #[cfg(target_os = "linux")]
@@ -242,20 +243,24 @@ impl Drop for Slot {
 }
 
 impl Watched {
-    /// The region, unless it is closed.
+    /// What `use_it` makes of the region, unless it is closed.
     #[inline]
-    fn writer(&self) -> Option<Arc<RegionWriter>> {
-        self.writer.upgrade().filter(|writer| !writer.is_closing())
+    fn with_writer<T>(&self, use_it: impl FnOnce(&RegionWriter) -> T) -> Option<T> {
+        let writer = self.writer.upgrade()?;
+        let made = (!writer.is_closing()).then(|| use_it(&writer));
+        process::drop_elsewhere(writer);
+        made
     }
 
     /// Calls `change` with the slot of this number and a stamp.
     #[inline]
     fn change(&self, number: usize, change: impl FnOnce(&Thread<'_>, u64)) {
-        let Some(writer) = self.writer() else { return };
-        let threads = Threads::new(writer.section(writer.map().threads));
-        if let Some(thread) = threads.thread(number) {
-            change(&thread, writer.ticks());
-        }
+        self.with_writer(|writer| {
+            let threads = Threads::new(writer.section(writer.map().threads));
+            if let Some(thread) = threads.thread(number) {
+                change(&thread, writer.ticks());
+            }
+        });
     }
 
     /// Calls `change` with the slot of this thread and a stamp. No lock, no allocation and no system call, once the thread has a
@@ -280,11 +285,14 @@ impl Watched {
     #[cold]
     fn claim(self: &Arc<Self>, slot: &Slot) {
         slot.end();
-        let Some(writer) = self.writer() else { return };
-        let (tid, name) = this_thread();
-        let words = writer.section(writer.map().threads);
-        let tid = u32::try_from(tid).unwrap_or(0);
-        slot.number.set(Threads::new(words).claim(tid, self.runtime, name, writer.ticks()));
+        let claimed = self.with_writer(|writer| {
+            let (tid, name) = this_thread();
+            let words = writer.section(writer.map().threads);
+            let tid = u32::try_from(tid).unwrap_or(0);
+            Threads::new(words).claim(tid, self.runtime, name, writer.ticks())
+        });
+        let Some(number) = claimed else { return };
+        slot.number.set(number);
         if let Ok(mut watched) = slot.watched.try_borrow_mut() {
             *watched = Some(self.clone());
             slot.of.set(Arc::as_ptr(self).addr());

@@ -27,6 +27,8 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, store};
+#[cfg(feature = "atomr")]
+use crossbeam_utils::atomic::AtomicCell;
 
 use crate::clock::{self, Clock};
 use crate::clock_samples::ClockSamples;
@@ -50,6 +52,8 @@ use crate::lane;
 #[cfg(feature = "atomr")]
 use crate::mailbox::Mailboxes;
 use crate::names::Names;
+#[cfg(feature = "atomr")]
+use crate::per_process::PerProcess;
 use crate::records::registered::Records;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
@@ -64,6 +68,8 @@ use crate::workers::Workers;
 pub(crate) struct Settings<'a> {
     pub(crate) node: &'a str,
     pub(crate) actor_capacity: usize,
+    /// The bits of the settings that the environment chose.
+    pub(crate) overrides: u64,
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
@@ -130,9 +136,15 @@ pub(crate) struct RegionWriter {
     /// The mailboxes whose depths are read.
     #[cfg(feature = "atomr")]
     pub(crate) mailboxes: Option<Mailboxes>,
-    /// None inside: the environment turns the probe off.
+    /// What `made` has, as a load finds it.
     #[cfg(feature = "atomr")]
-    instruments: OnceLock<Option<&'static Instruments>>,
+    instruments: AtomicCell<Option<&'static Instruments>>,
+    /// None inside: the environment turns the probe off. A child that was forked while a thread made them does not wait for that
+    /// thread.
+    #[cfg(feature = "atomr")]
+    made: PerProcess<Option<&'static Instruments>>,
+    #[cfg(feature = "atomr")]
+    has_no_instruments: AtomicBool,
     /// One message in so many is timed, a power of two.
     #[cfg(feature = "atomr")]
     time_every: u64,
@@ -193,7 +205,7 @@ impl RegionWriter {
             pid_namespace: pid_namespace().unwrap_or(0),
             created_unix_ns: now.unix_ns,
             actor_capacity: settings.actor_capacity as u64,
-            flags: u64::from(settings.previews),
+            flags: u64::from(settings.previews) | settings.overrides,
             builtins: 0,
             reserved: 0,
         };
@@ -244,7 +256,11 @@ impl RegionWriter {
             #[cfg(feature = "atomr")]
             mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
             #[cfg(feature = "atomr")]
-            instruments: OnceLock::new(),
+            instruments: AtomicCell::new(None),
+            #[cfg(feature = "atomr")]
+            made: PerProcess::new(),
+            #[cfg(feature = "atomr")]
+            has_no_instruments: AtomicBool::new(false),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
             #[cfg(feature = "atomr")]
@@ -364,7 +380,7 @@ impl RegionWriter {
     /// Whether these are the region's.
     #[cfg(feature = "atomr")]
     pub(crate) fn has_instruments(&self, instruments: &'static Instruments) -> bool {
-        self.instruments.get().is_some_and(|own| own.is_some_and(|own| std::ptr::eq(own, instruments)))
+        self.instruments.load().is_some_and(|own| std::ptr::eq(own, instruments))
     }
 
     /// The record of an actor with a cell is to stand in this slot of the table.
@@ -522,7 +538,17 @@ impl RegionWriter {
     #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
     #[inline]
     pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
-        *self.instruments.get_or_init(|| {
+        match self.instruments.load() {
+            None if !self.has_no_instruments.load(Ordering::Relaxed) => self.make_instruments(),
+            found => found,
+        }
+    }
+
+    #[cfg(feature = "atomr")]
+    #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
+    #[cold]
+    fn make_instruments(&self) -> Option<&'static Instruments> {
+        let made = *self.made.get_or_init(|| {
             let parts = Parts {
                 memory: &self.memory,
                 map: &self.map,
@@ -540,7 +566,10 @@ impl RegionWriter {
                 let _ = self.leaked.set(Arc::new(object.leaked()));
             }
             Some(instruments)
-        })
+        });
+        self.instruments.store(made);
+        self.has_no_instruments.store(made.is_none(), Ordering::Relaxed);
+        made
     }
 }
 

@@ -15,7 +15,7 @@ use atomscope_layout::decode::{
 use atomscope_layout::metrics::{BUILTIN, Builtin, Metric, MetricValue};
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Liveness, STALE};
+use crate::liveness::{Liveness, STALE, Verdict};
 use crate::raw::header::DumpInfo;
 use crate::vitals::Vitals;
 use crate::workers::AwayWorkers;
@@ -125,6 +125,13 @@ struct ActorData {
 }
 
 impl Snapshot {
+    /// Whether the node has an actor system or actors, or is about to. Without, its numbers of actors say nothing.
+    pub fn has_actors(&self) -> bool {
+        let Self { identity, liveness, totals, dead_letters, .. } = self;
+        let is_starting = liveness.verdict == Verdict::Starting;
+        identity.system.is_some() || is_starting || totals.spawned > 0 || dead_letters.total > 0
+    }
+
     /// Takes a snapshot with a list of all actors.
     ///
     /// # Errors

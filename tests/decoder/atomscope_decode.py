@@ -627,7 +627,7 @@ class Region:
             "restarts": failures >> 32,
             "in_flight": flight,
             "variant": variant,
-            "depth_peak": (peak >> 32 == generation and peak & 0xFFFFFFFF) or None,
+            "depth_peak": peak & 0xFFFFFFFF if peak >> 32 == generation else None,
             "task": task or None,
         }
         return generation, number_of_class, stats

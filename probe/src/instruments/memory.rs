@@ -7,7 +7,7 @@
 //! most.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 use atomscope_layout::RegionMap;
@@ -206,7 +206,7 @@ impl Instruments {
         if id == 0 {
             return OTHER_CLASSES;
         }
-        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut registered) = self.lock_registered() else { return OTHER_CLASSES };
         // A name may stand at two addresses of the program, and in two forms without the probe's wrappers.
         let is_it = |other: &&str| TypeName::of(other).as_str() == TypeName::of(name).as_str();
         let known = registered.classes.iter().skip(1).position(is_it).map(|at| at + 1);
@@ -225,6 +225,18 @@ impl Instruments {
             place.store(u32::from(class) + 1, Ordering::Relaxed);
         }
         class
+    }
+
+    /// The lock is held for moments. In a child that was forked meanwhile it is held for ever.
+    fn lock_registered(&self) -> Option<MutexGuard<'_, Registered>> {
+        for _ in 0..10_000 {
+            match self.registered.try_lock() {
+                Ok(registered) => return Some(registered),
+                Err(TryLockError::Poisoned(registered)) => return Some(registered.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
     }
 
     fn register_own_row(&self, class: u16) {
@@ -416,12 +428,10 @@ pub(crate) fn stops_one_of_several() {
                 class.count(number::STOPPED, 1);
             }
         }
-        Some(Found::Class(instruments, class)) => {
-            if instruments.forget_class_only(task, class) {
-                instruments.class(class).count(number::STOPPED, 1);
-            }
+        Some(Found::Class(instruments, class)) if instruments.forget_class_only(task, class) => {
+            instruments.class(class).count(number::STOPPED, 1);
         }
-        None => {}
+        _ => {}
     }
 }
 
@@ -607,5 +617,23 @@ impl At {
     pub(crate) fn count_restart(self) {
         self.cell.count_restart();
         self.instruments.class(self.class()).count(number::RESTARTS, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_those_of_a_row_by_their_names_wherever_these_stand() {
+        static NAMES: &[&str] = &["Bread", "Cake"];
+        let copied = |names: &[&'static str]| -> &'static [&'static str] { Box::leak(names.into()) };
+        let elsewhere = copied(NAMES);
+        assert!(!std::ptr::eq(NAMES, elsewhere));
+        let rows = Rows { names: NAMES, rows: Box::default() };
+        assert!(rows.are_of(NAMES) && rows.are_of(elsewhere));
+        for others in [&["Bread"][..], &["Cake", "Bread"], &["Bread", "Cake", "Tea"], &[]] {
+            assert!(!rows.are_of(copied(others)), "{others:?}");
+        }
     }
 }

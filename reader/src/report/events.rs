@@ -1,12 +1,10 @@
 //! Events and losses as words for people.
 
-use std::time::Duration;
-
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::{Level, OwnEvent, TelemetryEvent};
 use atomscope_layout::follow::Loss;
 
-use super::human::{count, duration};
+use super::human::count;
 use super::records::value_text;
 use super::tone::Tone;
 
@@ -83,8 +81,8 @@ pub fn describe(event: &TelemetryEvent) -> (&str, Tone, String) {
                 (None, None, Some(task)) => format!("a task that was spawned at {task}"),
                 (None, None, None) => "a task".to_owned(),
             };
-            let time = duration(Duration::from_nanos(poll.duration_ns));
-            ("long poll", Tone::Odd, format!("{task} held {thread} for {time}"))
+            let ms = poll.duration_ns / 1_000_000;
+            ("long poll", Tone::Odd, format!("{task} held {thread} for {ms} ms"))
         }
     }
 }
