@@ -35,6 +35,12 @@ impl<T> Eq for Latest<T> {}
 // A lock that another thread held at the fork would stay held in the child.
 const _: () = assert!(AtomicCell::<Latest<u8>>::is_lock_free());
 
+impl<T> std::fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PerProcess")
+    }
+}
+
 impl<T: Send + Sync> PerProcess<T> {
     pub(crate) const fn new() -> Self {
         Self(AtomicCell::new(Latest(None)))

@@ -203,6 +203,15 @@ impl Process {
         drop((noted, last));
     }
 
+    /// The sampler drops it, if there is a sampler and the lock can be had.
+    #[cfg(feature = "atomr")]
+    fn drop_later(&self, last: RegionWriter) {
+        if let Some(mut state) = self.lock_or_give_up().filter(|state| state.sampler.is_some()) {
+            state.last.push(last);
+            state.sampler.iter().for_each(Thread::unpark);
+        }
+    }
+
     /// The failures of which nothing was noted since the last call.
     pub(crate) fn take_missed(&self) -> u64 {
         self.missed.swap(0, Ordering::Relaxed)
@@ -308,11 +317,8 @@ pub(crate) fn each_open(see: impl FnMut(&RegionWriter)) -> bool {
 /// back.
 #[cfg(feature = "atomr")]
 pub(crate) fn drop_elsewhere(writer: Arc<RegionWriter>) {
-    let Some(last) = Arc::into_inner(writer) else { return };
-    let Some(process) = PROCESS.get() else { return };
-    if let Some(mut state) = process.lock_or_give_up().filter(|state| state.sampler.is_some()) {
-        state.last.push(last);
-        state.sampler.iter().for_each(Thread::unpark);
+    if let (Some(last), Some(process)) = (Arc::into_inner(writer), PROCESS.get()) {
+        process.drop_later(last);
     }
 }
 
@@ -423,6 +429,20 @@ mod tests {
         let mut seen = 0;
         assert!(process.each_open(|_| seen += 1));
         assert_eq!(seen, 1);
+    }
+
+    #[test]
+    #[cfg(feature = "atomr")]
+    fn the_sampler_drops_what_a_hook_has_last() {
+        let process = Process::default();
+        let last = |process: &Process| process.lock().last.len();
+        process.drop_later(Arc::into_inner(writer()).unwrap());
+        assert_eq!(last(&process), 0, "there is no sampler");
+        process.lock().sampler = Some(std::thread::current());
+        process.drop_later(Arc::into_inner(writer()).unwrap());
+        assert_eq!(last(&process), 1);
+        process.drop_noted();
+        assert_eq!(last(&process), 0);
     }
 
     #[test]

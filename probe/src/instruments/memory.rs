@@ -428,12 +428,10 @@ pub(crate) fn stops_one_of_several() {
                 class.count(number::STOPPED, 1);
             }
         }
-        Some(Found::Class(instruments, class)) => {
-            if instruments.forget_class_only(task, class) {
-                instruments.class(class).count(number::STOPPED, 1);
-            }
+        Some(Found::Class(instruments, class)) if instruments.forget_class_only(task, class) => {
+            instruments.class(class).count(number::STOPPED, 1);
         }
-        None => {}
+        _ => {}
     }
 }
 
