@@ -15,6 +15,7 @@ mod parts;
 mod ps;
 pub mod readers;
 mod scan;
+mod scrape;
 mod snapshot;
 mod startup;
 mod top;
@@ -66,7 +67,7 @@ const fn group(
 }
 
 /// All groups.
-pub const GROUPS: [Group; 18] = [
+pub const GROUPS: [Group; 19] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
     group("parts", "The parts of a spawn and a stop, each alone, at depth 3", parts::measure),
@@ -76,6 +77,7 @@ pub const GROUPS: [Group; 18] = [
     group("messages", "What an instrumented actor adds to a message", messages::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),
     group("scan", "A reader's pass over the actor table", scan::measure),
+    group("scrape", "The text for Prometheus, read from outside the node", scrape::measure),
     group("readers", "A writer slowed by an attached reader, in processor time", readers::measure),
     group("node", "A real node, all sides in one actor system", node::measure),
     group("attach", "Attaching to a node", attach::measure),
