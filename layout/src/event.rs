@@ -10,14 +10,15 @@
 //! let mut decoded = None;
 //! event::encode(&event, 7, |_| 0, |record| {
 //!     let words = zerocopy::transmute!(*record);
-//!     decoded = event::decode(&words, |_| String::new(), |_| String::new());
+//!     decoded = event::decode(&words, |_| String::new(), |_| String::new(), |_, _| None);
 //! });
 //! assert_eq!(decoded.unwrap().event, event);
 //! ```
 
 use core::mem::offset_of;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use crate::dto::{
@@ -25,15 +26,17 @@ use crate::dto::{
     RemoteAssociationInfo, ShardingEvent,
 };
 use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
-use crate::names::put_text;
+use crate::names::{NO_NAME, put_text};
+use crate::own_records::{FieldValue, OWN_NAME_BYTES};
 use crate::records::actor_flags;
 use crate::ring::SLOT_HEAD_WORDS;
 use crate::sync::AtomicU64;
 use crate::table::Key;
-use crate::words::{self, halves, quarters};
+use crate::words::{self, halves, prefix, quarters};
 
-/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics and long polls are only here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics, long polls
+/// and the application's own events are only here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "names and fields say it")]
 pub enum TelemetryEvent {
@@ -49,6 +52,7 @@ pub enum TelemetryEvent {
     StreamsGraphFinished { id: u64 },
     DDataUpdated { key: String },
     Panicked(PanicInfo),
+    Own(OwnEvent),
     LongPoll(LongPollInfo),
 }
 
@@ -65,6 +69,100 @@ pub struct LongPollInfo {
     pub thread: Option<String>,
 }
 
+/// An event of the application's own: a text, or the values of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OwnEvent {
+    /// The topic, a name that the application gave it.
+    pub topic: String,
+    /// How important it is.
+    pub level: Level,
+    /// What happened; empty if there are values.
+    pub text: String,
+    /// The kind of the record that holds the values; `None` if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// The values of the record's fields by their names. An event that is published by hand as a [`TelemetryEvent`] keeps none.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    pub values: Values,
+}
+
+/// The values of an [`OwnEvent`], by the names of their fields. In JSON an object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Values(pub Vec<(String, FieldValue)>);
+
+impl Values {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Values {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A damaged region may have a field twice, and an object may not: the first one counts.
+        let pairs = self.0.iter().enumerate();
+        let pairs = pairs.filter(|(at, (name, _))| self.0.iter().take(*at).all(|(other, _)| other != name));
+        serializer.collect_map(pairs.map(|(_, (name, value))| (name, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Values;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("values by the names of their fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Values, A::Error> {
+                let mut values = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    values.push(pair);
+                }
+                Ok(Values(values))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// How important an event of the application's own is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "names say it")]
+pub enum Level {
+    Error = 1,
+    Warn = 2,
+    Info = 3,
+    Debug = 4,
+    Trace = 5,
+}
+
+impl Level {
+    /// All levels, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// Its word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Bytes of a topic of the application's own, at most.
+pub const TOPIC_BYTES: usize = OWN_NAME_BYTES;
+/// Bytes of a record in an event, at most. Beside it a topic fits that found no room among the names.
+pub const EVENT_PAYLOAD_BYTES: usize = ACTOR_TEXT_BYTES - TOPIC_BYTES;
+/// Fields of a record in an event, at most: they bound what a reader makes of an event.
+pub const EVENT_FIELDS: usize = 32;
+
 /// A panic, as an event. `seq` is its number in the ring of panics; what is unknown is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "names and fields say it")]
@@ -78,12 +176,15 @@ pub struct PanicInfo {
 }
 
 impl TelemetryEvent {
-    /// The topic of the event, one of [`Self::ALL_TOPICS`].
-    pub fn topic(&self) -> &'static str {
-        self.kind().topic()
+    /// The topic of the event: one of [`Self::ALL_TOPICS`], or a name that the application gave.
+    pub fn topic(&self) -> &str {
+        match self {
+            Self::Own(own) => &own.topic,
+            _ => self.kind().topic(),
+        }
     }
 
-    /// All topics.
+    /// All topics but those of the application's own events.
     pub const ALL_TOPICS: &'static [&'static str] = &[
         "actors",
         "dead_letters",
@@ -112,6 +213,7 @@ impl TelemetryEvent {
             Self::StreamsGraphFinished { .. } => EventKind::StreamsGraphFinished,
             Self::DDataUpdated { .. } => EventKind::DDataUpdated,
             Self::Panicked(_) => EventKind::Panicked,
+            Self::Own(_) => EventKind::Own,
             Self::LongPoll(_) => EventKind::LongPoll,
         }
     }
@@ -134,12 +236,13 @@ pub enum EventKind {
     StreamsGraphFinished = 10,
     DDataUpdated = 11,
     Panicked = 12,
-    LongPoll = 13,
+    Own = 13,
+    LongPoll = 14,
 }
 
 impl EventKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ActorSpawned,
         Self::ActorStopped,
         Self::MailboxSampled,
@@ -152,10 +255,11 @@ impl EventKind {
         Self::StreamsGraphFinished,
         Self::DDataUpdated,
         Self::Panicked,
+        Self::Own,
         Self::LongPoll,
     ];
 
-    /// The topic of events of this kind.
+    /// The topic of events of this kind; of the application's own the word for all of their topics.
     pub fn topic(self) -> &'static str {
         match self {
             Self::ActorSpawned | Self::ActorStopped | Self::MailboxSampled => "actors",
@@ -167,6 +271,7 @@ impl EventKind {
             Self::StreamsGraphStarted | Self::StreamsGraphFinished => "streams",
             Self::DDataUpdated => "ddata",
             Self::Panicked => "failures",
+            Self::Own => "own",
             Self::LongPoll => "runtime",
         }
     }
@@ -178,7 +283,7 @@ impl EventKind {
 pub struct EventRecord {
     /// The stamp of the event.
     pub stamp: u64,
-    /// The number of the interned name of the actor class or message type; 0 if the name is in the text.
+    /// The number of the interned name of the actor class, message type or own topic; 0 if the name is in the text.
     pub type_id: u32,
     /// [`actor_flags`] for a spawn, else [`event_flags`].
     pub flags: u32,
@@ -268,6 +373,13 @@ impl EventRecord {
         let text: usize = self.texts().iter().map(|bytes| usize::from(*bytes)).sum();
         let words: &[u64; EVENT_WORDS] = zerocopy::transmute_ref!(self);
         words.get(..EVENT_HEAD_WORDS + text.div_ceil(8)).unwrap_or(words)
+    }
+
+    /// The bytes of the record of an own event, which are no text.
+    fn payload(&self) -> Option<&[u8]> {
+        let [topic, text, bytes, ..] = self.text_bytes.map(usize::from);
+        let is_record = self.kind == EventKind::Own as u16 && self.numbers[1] != 0;
+        is_record.then(|| self.text.get(topic + text..)?.get(..bytes)).flatten()
     }
 
     /// Bytes of each text in the record. A parent that is a prefix of the path is not in the text.
@@ -474,6 +586,14 @@ pub fn encode(
                 texts.put(message);
             }
         }
+        TelemetryEvent::Own(own) => {
+            numbers[0] = own.level as u64;
+            type_id = intern(&own.topic);
+            texts.put(if type_id == 0 { prefix(&own.topic, TOPIC_BYTES) } else { "" });
+            texts.put(&own.text);
+            // Only the application's struct has the bytes of its values.
+            texts.cut |= own.record.is_some();
+        }
         TelemetryEvent::LongPoll(poll) => {
             numbers = [poll.duration_ns, poll.tid.unwrap_or(0).into()];
             let class = poll.class.as_deref().unwrap_or_default();
@@ -555,7 +675,7 @@ fn encode_changed(changed: &Changed<'_>, mut record: EventRecord) -> (EventRecor
 }
 
 /// One decoded record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EventPart {
     /// The record's stamp.
     pub stamp: u64,
@@ -568,11 +688,12 @@ pub struct EventPart {
 }
 
 /// Decodes a record; `None` if it holds what no writer stores. `name` returns an interned name, `time` the time of a stamp
-/// as text.
+/// as text, and `values` the name of a kind of records and what it makes of these bytes, if it is known.
 pub fn decode(
     words: &[u64; EVENT_WORDS],
     mut name: impl FnMut(u32) -> String,
     mut time: impl FnMut(u64) -> String,
+    mut values: impl FnMut(u64, &[u8]) -> Option<(String, Values)>,
 ) -> Option<EventPart> {
     let mut record = EventRecord::new_zeroed();
     record.as_mut_bytes().copy_from_slice(words.as_bytes());
@@ -583,10 +704,13 @@ pub fn decode(
     let has = |flag| record.flags & flag != 0;
     let mut rest = record.text.as_slice();
     let mut texts = [""; 5];
-    for (text, bytes) in texts.iter_mut().zip(record.texts()) {
+    let payload = record.payload();
+    for (at, (text, bytes)) in texts.iter_mut().zip(record.texts()).enumerate() {
         let (this, after) = rest.split_at_checked(bytes as usize)?;
         rest = after;
-        *text = core::str::from_utf8(this).ok()?;
+        if at != 2 || payload.is_none() {
+            *text = core::str::from_utf8(this).ok()?;
+        }
     }
     let own = |at: usize| texts[at].to_owned();
     let known = |at: usize| Some(own(at)).filter(|text| !text.is_empty());
@@ -662,6 +786,20 @@ pub fn decode(
             actor: known(2),
             message: has(event_flags::OPTIONAL).then(|| own(3)),
         }),
+        EventKind::Own => {
+            let level = Level::ALL.into_iter().find(|level| *level as u64 == record.numbers[0])?;
+            let kind = record.numbers[1].checked_sub(1);
+            let found = kind.zip(payload).map(|(kind, payload)| values(kind, payload));
+            let unknown = || (NO_NAME.to_owned(), Values::default());
+            let (kind, values) = found.map(|found| found.unwrap_or_else(unknown)).unzip();
+            TelemetryEvent::Own(OwnEvent {
+                topic: typed(texts[0]),
+                level,
+                text: own(1),
+                record: kind,
+                values: values.unwrap_or_default(),
+            })
+        }
         EventKind::LongPoll => TelemetryEvent::LongPoll(LongPollInfo {
             duration_ns: record.numbers[0],
             actor: known(0),

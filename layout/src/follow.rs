@@ -51,7 +51,7 @@ use crate::seqlock::Patience;
 const MOST_PARTIAL: usize = 64;
 
 /// An event that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The stamp of the event, by which events are ordered.
     pub stamp: u64,
@@ -86,7 +86,7 @@ impl Loss {
 }
 
 /// The events and losses of one reading of all lanes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     /// Events, in order.
     pub events: Vec<Event>,

@@ -27,6 +27,8 @@ use crate::words::{self, Words};
 
 /// Words of a cell of the names section.
 pub const CELL_WORDS: usize = 1 + NAME_BYTES / 8;
+/// Shown for a name that the region does not hold.
+pub(crate) const NO_NAME: &str = "?";
 const READY: u64 = 1 << 63;
 /// Maximum number of keys that one interning compares. More would only help when the table is nearly full.
 const PROBES: usize = 32;

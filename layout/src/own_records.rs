@@ -25,6 +25,7 @@
 
 use core::mem::offset_of;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use crate::names::put_text;
@@ -204,6 +205,57 @@ impl FieldType {
             Self::Text => (1..=PAYLOAD_BYTES).contains(&bytes),
             Self::Enum => [1, 2, 4].contains(&bytes),
         }
+    }
+}
+
+/// The value of a field.
+///
+/// JSON has one form for numbers and one for texts: what is read from it is never [`Self::Single`] or [`Self::Name`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum FieldValue {
+    /// A number without sign, or the number of an enum's value without a name.
+    Unsigned(u64),
+    /// A number with sign.
+    Signed(i64),
+    /// A number of single precision.
+    Single(f32),
+    /// A number of double precision.
+    Float(f64),
+    /// Yes or no.
+    Flag(bool),
+    /// A text.
+    Text(Box<str>),
+    /// The name of an enum's value.
+    Name(Box<str>),
+    /// The elements of an array.
+    List(Box<[FieldValue]>),
+    /// It cannot be read, or the record was never published.
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for FieldValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Json {
+            Unsigned(u64),
+            Signed(i64),
+            Float(f64),
+            Flag(bool),
+            Text(Box<str>),
+            List(Box<[FieldValue]>),
+            Null(()),
+        }
+        Ok(match Json::deserialize(deserializer)? {
+            Json::Unsigned(number) => Self::Unsigned(number),
+            Json::Signed(number) => Self::Signed(number),
+            Json::Float(number) => Self::Float(number),
+            Json::Flag(flag) => Self::Flag(flag),
+            Json::Text(text) => Self::Text(text),
+            Json::List(list) => Self::List(list),
+            Json::Null(()) => Self::Unknown,
+        })
     }
 }
 

@@ -102,8 +102,21 @@ impl ActorRegistry {
         }
     }
 
-    #[cfg(feature = "atomr")]
-    pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
+    /// The registry of a region, for actors of another runtime than atomr's; that of an atomr node is
+    /// [`crate::TelemetryExtension::actors`]. A region has one registry. No cost.
+    ///
+    /// ```
+    /// use atomscope_probe::Region;
+    /// use atomscope_probe::actor_registry::ActorRegistry;
+    /// use atomscope_probe::bus::TelemetryBus;
+    ///
+    /// let region = Region::builder("workers").actors(100).private().build()?;
+    /// let actors = ActorRegistry::of(region.clone(), TelemetryBus::of(region));
+    /// actors.record_spawned("/user/worker-1".into(), None, "Worker".into());
+    /// assert_eq!(actors.live_count(), 1);
+    /// # Ok::<(), atomscope_probe::CreateError>(())
+    /// ```
+    pub fn of(region: Region, bus: TelemetryBus) -> Self {
         Self {
             region,
             bus,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "atomr")]
 use std::{collections::VecDeque, sync::Weak, sync::atomic::AtomicUsize};
 
-pub use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::event::{EventKind, EventRecord};
+pub use atomscope_layout::event::{OwnEvent, TelemetryEvent, Values};
 use atomscope_layout::limits::MAX_EVENTS;
 use atomscope_layout::{Capacities, event};
 #[cfg(feature = "atomr")]
@@ -52,7 +52,23 @@ impl TelemetryBus {
         Self::of(Region::bare(Capacities { lanes: 16, events, names: 256, ..Capacities::LEAST }))
     }
 
-    pub(crate) fn of(region: Region) -> Self {
+    /// A bus of a region's events; that of an atomr node is [`crate::TelemetryExtension::bus`]. It keeps the region open. Two
+    /// buses of a region publish into the same lanes, and each counts its own receivers. Allocates.
+    ///
+    /// ```
+    /// use atomscope_probe::bus::TelemetryBus;
+    /// use atomscope_probe::{Level, Region};
+    ///
+    /// let region = Region::builder("docs").actors(100).private().build()?;
+    /// let bus = TelemetryBus::of(region.clone());
+    /// # #[cfg(feature = "atomr")] {
+    /// let mut events = bus.subscribe();
+    /// region.events("orders")?.publish(Level::Info, "order 7 was placed");
+    /// assert_eq!(events.try_recv()?.topic(), "orders");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of(region: Region) -> Self {
         Self {
             shared: Arc::new(Shared {
                 region,
@@ -136,7 +152,8 @@ impl TelemetryBus {
         Receiver::from_now(self.writer().clone(), Arc::downgrade(&self.shared), count)
     }
 
-    /// A receiver of the events of one topic from now on; see [`TelemetryEvent::ALL_TOPICS`]. It does not report lapped
+    /// A receiver of the events of one topic from now on: one of [`TelemetryEvent::ALL_TOPICS`], or one that the application
+    /// named. It does not report lapped
     /// events. To be called within a tokio runtime, since a task filters the events until the receiver is dropped.
     pub fn subscribe_topic(&self, wanted: &'static str) -> mpsc::UnboundedReceiver<TelemetryEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();

@@ -57,8 +57,9 @@ impl DeadLetterFeed {
         Self { region: Region::bare(capacities), bus }
     }
 
-    #[cfg(feature = "atomr")]
-    pub(crate) fn of(region: Region, bus: TelemetryBus) -> Self {
+    /// The feed of a region, for another runtime than atomr's; that of an atomr node is
+    /// [`crate::TelemetryExtension::dead_letters`]. No cost.
+    pub fn of(region: Region, bus: TelemetryBus) -> Self {
         Self { region, bus }
     }
 

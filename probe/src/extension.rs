@@ -112,6 +112,7 @@ impl TelemetryExtension {
     }
 
     fn over(node: String, region: Region) -> Arc<Self> {
+        region.awaits_system();
         let bus = TelemetryBus::of(region.clone());
         Arc::new(Self {
             node,

@@ -24,13 +24,12 @@
 //! use atomscope_probe::Region;
 //!
 //! let region = Region::builder("importer").actors(100).private().build()?;
-//! region.running("importer");
 //! region.counter("rows", "rows", "Rows that were imported").add(1);
 //! # Ok::<(), atomscope_probe::CreateError>(())
 //! ```
 //!
 //! A record is the newest state of something of the application, a struct that other processes see by its fields: see
-//! [`record!`].
+//! [`record!`]. An event of the application's own has a topic that the application names: see [`Region::events`].
 //!
 //! # Cost
 //! On hot paths (spawns, stops, dead letters, events, metrics) the probe makes no allocation, takes no lock, makes no
@@ -51,7 +50,7 @@
 //! With `ATOMSCOPE=off` in the environment no region is shared and no hook is installed.
 //!
 //! # Features
-//! All but `macros` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
+//! All but `macros`, `metrics` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -67,6 +66,7 @@
 //! | `streams` | wrappers for sources and graphs |
 //! | `leases` | a wrapper for leases |
 //! | `macros` | `#[derive(Variants)]` and `#[observed]` for the actors of an application: see [`observe`] |
+//! | `metrics` | `Region::recorder`: what the program counts through the crate `metrics` is in the region |
 //! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing` |
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
@@ -93,6 +93,7 @@ mod depths;
 mod ending;
 mod environment;
 mod error;
+pub mod events;
 #[cfg(feature = "atomr")]
 pub mod exporters;
 #[cfg(feature = "atomr")]
@@ -132,6 +133,8 @@ pub mod persistence;
 #[allow(dead_code, reason = "used by components, which depend on the features")]
 mod poller;
 mod process;
+#[cfg(feature = "metrics")]
+mod recorder;
 pub mod records;
 mod region;
 #[cfg(target_os = "linux")]
@@ -145,6 +148,7 @@ mod runtime;
 mod runtime_threads;
 mod sampler;
 mod sampling;
+mod series;
 #[cfg(feature = "atomr")]
 pub mod sharding;
 mod signals;
@@ -169,11 +173,14 @@ mod writer;
 pub use atomscope_layout::{Capacities, LimitError, dto};
 
 pub use crate::error::{CreateError, SpaceUse};
+pub use crate::events::{Events, EventsError, Level, RecordEvents};
 #[cfg(feature = "atomr")]
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
+#[cfg(feature = "metrics")]
+pub use crate::recorder::MetricsRecorder;
 pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
-pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};
+pub use crate::region::{Counter, Family, FloatGauge, Gauge, Histogram, Region, RegionBuilder, Timer};
 #[cfg(feature = "atomr")]
 pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};

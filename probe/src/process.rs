@@ -403,6 +403,7 @@ mod tests {
         let settings = Settings {
             node: "open",
             actor_capacity: 1,
+            overrides: 0,
             previews: false,
             panics: true,
             poll_interval: Duration::from_secs(1),

@@ -436,6 +436,11 @@ impl Region {
         Ok(SharedRecord { slot: Arc::new(self.claim(&R::KIND, name)?), kind: PhantomData })
     }
 
+    /// The number of a kind, which is registered if it is new.
+    pub(crate) fn kind_number(&self, kind: &KindShape<'static>) -> Result<usize, RecordError> {
+        self.writer.register_kind(&mut self.writer.registered(), kind)
+    }
+
     fn claim(&self, kind: &KindShape<'static>, name: &str) -> Result<Slot, RecordError> {
         let is_name = (1..=RECORD_NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control);
         if !is_name {

@@ -73,6 +73,7 @@ impl TelemetryExtension {
             | TelemetryEvent::MailboxSampled { .. }
             | TelemetryEvent::DeadLetter(_)
             | TelemetryEvent::Panicked(_)
+            | TelemetryEvent::Own(_)
             | TelemetryEvent::LongPoll(_) => {}
             TelemetryEvent::ClusterChanged(change) => {
                 let mut state = self.cluster.snapshot();

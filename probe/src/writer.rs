@@ -18,7 +18,7 @@ use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
-use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
+use atomscope_layout::metrics::Builtin;
 #[cfg(any(feature = "persistence", tokio_unstable))]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
@@ -58,6 +58,7 @@ use crate::records::registered::Records;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
+use crate::series::Registry;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
 use crate::workers::Workers;
@@ -67,6 +68,8 @@ use crate::workers::Workers;
 pub(crate) struct Settings<'a> {
     pub(crate) node: &'a str,
     pub(crate) actor_capacity: usize,
+    /// The bits of the settings that the environment chose.
+    pub(crate) overrides: u64,
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
@@ -108,9 +111,8 @@ pub(crate) struct RegionWriter {
     names: Names,
     pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
-    pub(crate) histograms: AtomicUsize,
     pub(crate) polls: Polls,
-    pub(crate) metrics: Mutex<Vec<(String, Kind)>>,
+    pub(crate) metrics: Mutex<Registry>,
     pub(crate) records: Records,
     pub(crate) rounds: Mutex<Rounds>,
     #[cfg(feature = "atomr")]
@@ -203,7 +205,7 @@ impl RegionWriter {
             pid_namespace: pid_namespace().unwrap_or(0),
             created_unix_ns: now.unix_ns,
             actor_capacity: settings.actor_capacity as u64,
-            flags: u64::from(settings.previews),
+            flags: u64::from(settings.previews) | settings.overrides,
             builtins: 0,
             reserved: 0,
         };
@@ -234,11 +236,8 @@ impl RegionWriter {
             panics: settings.panics,
             counts: InstanceCounts::default(),
             documents: Mutex::default(),
-            histograms: AtomicUsize::new(0),
             polls: Polls::new(settings.poll_interval),
-            metrics: Mutex::new(
-                BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
-            ),
+            metrics: Mutex::default(),
             records: Records::default(),
             rounds: Mutex::default(),
             #[cfg(feature = "atomr")]
@@ -330,6 +329,11 @@ impl RegionWriter {
     /// All memory that the hot paths write to: the region and the private words of its tables.
     pub(crate) fn all_words(&self) -> [&[AtomicU64]; 2] {
         [self.memory.words(), self.private.words()]
+    }
+
+    /// Some words of the region, with the memory that they stand in, for a handle.
+    pub(crate) fn part(&self, words: std::ops::Range<usize>) -> Option<WriterMemory> {
+        self.memory.part(words)
     }
 
     #[inline]

@@ -12,10 +12,10 @@ use atomscope_layout::decode::{
     ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Instruments, Moment, OwnRecords,
     RegionReader, RuntimeThreads, Tally,
 };
-use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
+use atomscope_layout::metrics::{BUILTIN, Builtin, Metric, MetricValue};
 
 use crate::attach::{AttachError, Region};
-use crate::liveness::{Liveness, STALE};
+use crate::liveness::{Liveness, STALE, Verdict};
 use crate::raw::header::DumpInfo;
 use crate::vitals::Vitals;
 use crate::workers::AwayWorkers;
@@ -125,6 +125,13 @@ struct ActorData {
 }
 
 impl Snapshot {
+    /// Whether the node has an actor system or actors, or is about to. Without, its numbers of actors say nothing.
+    pub fn has_actors(&self) -> bool {
+        let Self { identity, liveness, totals, dead_letters, .. } = self;
+        let is_starting = liveness.verdict == Verdict::Starting;
+        identity.system.is_some() || is_starting || totals.spawned > 0 || dead_letters.total > 0
+    }
+
     /// Takes a snapshot with a list of all actors.
     ///
     /// # Errors
@@ -208,8 +215,8 @@ impl Snapshot {
     /// The value of a built-in metric; `None` if nothing counts it, 0 if the node is older than the metric.
     pub fn builtin_if_known(&self, metric: Builtin) -> Option<u64> {
         let name = BUILTIN[metric as usize].0;
-        match self.metrics.iter().find(|metric| metric.name == name) {
-            Some(metric) => metric.value,
+        match self.metrics.iter().find(|metric| metric.is_builtin && metric.name == name) {
+            Some(metric) => metric.value.and_then(MetricValue::as_u64),
             None => Some(0),
         }
     }

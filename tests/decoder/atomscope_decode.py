@@ -97,7 +97,7 @@ FIRST_PID_NAMESPACE = 0xEFFFFFFC
 # For each section: id, least count, least stride.
 SECTIONS = {
     "counters": (1, 1, 256),
-    "metrics": (2, 96, 256),
+    "metrics": (2, 96, 384),
     "names": (3, 1, 256),
     "actors": (4, 1, 320),
     "dead letters": (5, 2, 384),
@@ -256,6 +256,20 @@ def take_texts(text, lengths):
     return texts
 
 
+def label_pairs(text):
+    """The labels of a metric, in the strict order of their keys."""
+    if not text:
+        return {}
+    parts = text.split("\0")
+    keys = parts[:-1:2]
+    if parts[-1] or len(parts) % 2 == 0:
+        raise Unreadable
+    encoded = [key.encode() for key in keys]
+    if any(one >= next_one for one, next_one in zip(encoded, encoded[1:])):
+        raise Unreadable
+    return dict(zip(keys, parts[1::2]))
+
+
 def key_text(key):
     return f"{key[0]:016x}{key[1]:016x}"
 
@@ -313,6 +327,8 @@ def field_value(field, payload):
 
     def one(at):
         element = payload[field["offset"] + at * size :][:size]
+        if len(element) < size:
+            return None
         if word == "text":
             return element.split(b"\0")[0].decode(errors="replace")
         if word in ("f32", "f64"):
@@ -471,17 +487,23 @@ class Region:
         section, all_metrics, attached = self.sections["metrics"], [], self.attached()
         for number in range(section.count):
             offset = section.offset + number * section.stride
-            kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
-            kind = kinds.get(self.words.load(offset))
-            if kind is None:
+            ready = self.words.load(offset)
+            kind = {1: "counter", 2: "gauge", 3: "histogram", 4: "gauge", 5: "gauge"}.get(ready & 0xFF)
+            if kind is None or not ready & READY:
                 continue
-            record = self.words.copy(offset, 256)
+            record = self.words.copy(offset, 384)
             try:
-                name, unit, text = take_texts(record[16:256], struct.unpack_from("<3H", record, 8))
+                name, labels, unit, text = take_texts(record[16:384], struct.unpack_from("<4H", record, 8))
+                labels = label_pairs(labels)
             except Unreadable:
                 continue
             value = self.counter(number) if kind == "counter" else self.gauge(number)
-            metric = {"name": name, "unit": unit, "kind": kind, "help": text, "value": value}
+            if ready & 0xFF == 4:
+                value = struct.unpack("<q", struct.pack("<Q", value))[0]
+            elif ready & 0xFF == 5:
+                value = struct.unpack("<d", struct.pack("<Q", value))[0]
+                value = value if math.isfinite(value) else None
+            metric = {"name": name, "labels": labels, "unit": unit, "kind": kind, "help": text, "value": value}
             if kind == "histogram":
                 if not 1 <= value <= self.sections["histograms"].count:
                     continue
@@ -489,6 +511,8 @@ class Region:
             counted_by = self.counting_metrics.get(name) if number < self.builtins else None
             if metric["value"] == 0 and counted_by and not attached & counted_by:
                 metric["value"] = None
+            if self.words.load(offset) != ready:
+                continue
             all_metrics.append(metric)
         return all_metrics
 
@@ -636,9 +660,9 @@ class Region:
 
     # "Own records".
 
-    def own_records(self):
-        """The kinds, the records, and how many of both are unreadable."""
-        kinds, unreadable, numbers = [], 0, {}
+    def kinds(self):
+        """The kinds by their numbers, and how many are unreadable."""
+        numbers, unreadable = {}, 0
         section, after = self.sections["kinds"], 0
         for number in range(section.count):
             record = self.ready(section.offset + number * section.stride)
@@ -649,7 +673,11 @@ class Region:
                 unreadable += 1
             else:
                 numbers[number] = kind
-                kinds.append(kind)
+        return numbers, unreadable
+
+    def own_records(self):
+        """The kinds, the records, and how many of both are unreadable."""
+        numbers, unreadable = self.kinds()
         section, found = self.sections["own records"], []
         for number in range(section.count):
             offset = section.offset + number * section.stride
@@ -677,7 +705,7 @@ class Region:
             about = {"kind": kind["name"], "name": name, "published": published}
             about |= {"lost": struct.unpack_from("<Q", record, 1128)[0]}
             found.append(about | {"at": self.time(stamp) if published else None, "values": values})
-        return {"kinds": kinds, "list": found, "unreadable": unreadable}
+        return {"kinds": list(numbers.values()), "list": found, "unreadable": unreadable}
 
     def ready(self, offset):
         """A slot of 128 bytes whose first word is a ready word, if it is ready."""
@@ -1104,6 +1132,8 @@ class Region:
         is_prefix = flags & PARENT and flags & PARENT_IS_PREFIX
         if name == "actor_spawned" and is_prefix:
             lengths[1] = 0
+        if name == "own" and second:
+            return self.event_of_record(record, stamp, type_id, lengths, part, parts, first, second - 1)
         texts = take_texts(record[48:240], lengths)
         type_name = self.name(type_id) if type_id else texts[2]
         if name == "actor_spawned":
@@ -1163,6 +1193,9 @@ class Region:
                 "actor": texts[2] or None,
                 "message": texts[3] if flags & OPTIONAL else None,
             }
+        elif name == "own":
+            payload = self.own_event(type_id, texts, first)
+            topic = payload["topic"]
         elif name == "long_poll":
             payload = {
                 "duration_ns": first,
@@ -1175,6 +1208,32 @@ class Region:
         else:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
+
+    def own_event(self, type_id, texts, level):
+        """An own event, without the values of a record."""
+        if level not in LEVELS:
+            raise Unreadable
+        return {"topic": self.name(type_id) if type_id else texts[0], "level": LEVELS[level], "text": texts[1]}
+
+    def event_of_record(self, record, stamp, type_id, lengths, part, parts, level, number):
+        """Decodes an own event with the values of a record."""
+        start = 48 + lengths[0] + lengths[1]
+        payload = record[start : start + lengths[2]]
+        after = start + lengths[2]
+        if after > 240 or len(payload) != lengths[2]:
+            raise Unreadable
+        texts = take_texts(record[48:240], lengths[:2])
+        take_texts(record[after:240], lengths[3:])
+        about = self.own_event(type_id, texts, level)
+        kind = self.kinds()[0].get(number)
+        about["record"] = kind["name"] if kind else "?"
+        values = {}
+        if kind and kind["bytes"] <= 152 and len(kind["fields"]) <= 32:
+            for field in kind["fields"]:
+                values.setdefault(field["name"], field_value(field, payload))
+        if values:
+            about["values"] = values
+        return stamp, part, parts, "own", about["topic"], about
 
 
 def least(bucket):
@@ -1247,6 +1306,8 @@ def signed(number):
 
 
 MEMBERSHIP = ("added", "updated", "removed", "became_unreachable", "became_reachable")
+LEVELS = {1: "error", 2: "warn", 3: "info", 4: "debug", 5: "trace"}
+
 EVENT_KINDS = {
     1: ("actor_spawned", "actors"),
     2: ("actor_stopped", "actors"),
@@ -1260,7 +1321,8 @@ EVENT_KINDS = {
     10: ("streams_graph_finished", "streams"),
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
-    13: ("long_poll", "runtime"),
+    13: ("own", "own"),
+    14: ("long_poll", "runtime"),
 }
 
 

@@ -24,7 +24,9 @@ use atomscope_probe::bus::TelemetryEvent;
 use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
-use atomscope_probe::{Counter, Gauge, Region, SharedRecord, TelemetryExtension};
+use atomscope_probe::{
+    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension,
+};
 use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::stubs::Stub;
@@ -85,6 +87,9 @@ const OPERATIONS: usize = 1 << 20;
 atomscope_probe::record! {
     /// A state of this test.
     struct State { round: u64 "rounds", at: [f64; 20], open: bool, path: Text<12> }
+
+    /// The values of an event.
+    struct Round { round: u64 "rounds", path: Text<12> }
 }
 
 impl State {
@@ -106,6 +111,8 @@ struct Work {
     counter: Counter,
     gauge: Gauge,
     shared: SharedRecord<State>,
+    events: Events,
+    rounds: RecordEvents<Round>,
     sharded: Sharded,
 }
 
@@ -189,6 +196,7 @@ impl Work {
         let counter = region.counter("test.operations", "operations", "What this test did");
         let gauge = region.gauge("test.level", "levels", "Where this test is");
         let shared = region.shared_record("all").unwrap();
+        let (events, rounds) = (region.events("orders").unwrap(), region.events_of("rounds").unwrap());
         let parent = ActorPath::root(Address::local("cost")).child("user").child("parent");
         let deep = parent.child("with").child("some").child("depth");
         let long = parent.child("x".repeat(500));
@@ -204,6 +212,8 @@ impl Work {
             counter,
             gauge,
             shared,
+            events,
+            rounds,
         }
     }
 
@@ -232,8 +242,10 @@ impl Work {
         self.telemetry.bus.publish(TelemetryEvent::StreamsGraphFinished { id: round as u64 });
         self.sharded.once(round, path.name());
         self.counter.add(1);
-        self.gauge.set(round as u64);
+        self.gauge.set(round as i64);
         self.shared.publish(&State::of(round));
+        self.events.publish(Level::Info, path.name());
+        self.rounds.publish(Level::Info, &Round { round: round as u64, path: path.name().into() });
     }
 
     /// Makes all first uses: the lane, the thread-locals, every name.

@@ -11,9 +11,9 @@ use atomscope_layout::decode::RegionReader;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Follower, Loss};
 use atomscope_layout::view::ReaderMemory;
-use atomscope_probe::bus::TelemetryBus;
+use atomscope_probe::bus::{OwnEvent, TelemetryBus, Values};
 use atomscope_probe::exporters::Exporter;
-use atomscope_probe::{Region, TelemetryExtension};
+use atomscope_probe::{Level, Region, TelemetryExtension};
 use atomscope_tests::support::dumps::{dump, metric};
 use atomscope_tests::support::{self, Node, wait_until};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -230,6 +230,22 @@ async fn a_topics_receiver_gets_that_topic_alone() {
     assert_eq!(receiver.recv().await, Some(key(1, 2)));
     drop(bus);
     assert_eq!(receiver.recv().await, None);
+}
+
+#[tokio::test]
+async fn events_of_the_application_reach_the_receivers_of_their_topic() {
+    let region = Region::builder("own-events").actors(64).private().build().unwrap();
+    let telemetry = TelemetryExtension::with_region(region.clone());
+    let mut orders = telemetry.bus.subscribe_topic("orders");
+    region.events("payments").unwrap().publish(Level::Info, "7 is paid");
+    region.events("orders").unwrap().publish(Level::Error, "7 is lost");
+    let (record, values) = (None, Values::default());
+    let (topic, text) = ("orders".to_owned(), "7 is lost".to_owned());
+    let by_hand = OwnEvent { topic, level: Level::Error, text, record, values };
+    let by_hand = TelemetryEvent::Own(by_hand);
+    assert_eq!(orders.recv().await, Some(by_hand.clone()));
+    telemetry.bus.publish(by_hand.clone());
+    assert_eq!(orders.recv().await, Some(by_hand));
 }
 
 #[test]

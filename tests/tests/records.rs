@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use atomscope_layout::decode::{FieldValue, RegionReader};
-use atomscope_probe::{Region, SharedRecord};
-use atomscope_tests::support::dumps::about;
+use atomscope_probe::{Level, Region, SharedRecord, Text};
+use atomscope_tests::support::dumps::{about, all_events, json_lines};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
 
@@ -49,6 +49,10 @@ fn book() -> OrderBook {
     }
 }
 
+fn progress() -> Progress {
+    Progress { rows: 5, hosts: ["db-1".into(), Text::default()] }
+}
+
 /// Threads that publish without end: each a record of its own, and one together.
 const THREADS: u64 = 3;
 
@@ -61,6 +65,8 @@ fn work() -> ! {
     let gone = region.record::<Progress>("gone").unwrap();
     drop(gone);
     let shared: SharedRecord<Pattern> = region.shared_record("all").unwrap();
+    region.events("orders").unwrap().publish(Level::Warn, "order 7\nis late");
+    region.events_of::<Progress>("imports").unwrap().publish(Level::Info, &progress());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (mut own, shared) = (region.record::<Pattern>(&thread.to_string()).unwrap(), shared.clone());
@@ -187,6 +193,61 @@ fn the_commands_show_records_with_their_fields_while_the_node_lives_and_after_it
     assert!(dead.contains("EUR/USD"), "{dead}");
 }
 
+#[test]
+fn events_of_an_application_are_told_by_the_topics_that_it_named() {
+    let name = "events_of_an_application_are_told_by_the_topics_that_it_named";
+    if support::role().is_some() {
+        work();
+    }
+    let mut node = start(name);
+    let (who, region) = (node.who(), node.region().to_str().unwrap().to_owned());
+    let tail = |node: &[&str], topics: &[&str]| -> Vec<Value> {
+        let topics: Vec<_> = topics.iter().flat_map(|topic| ["--topic", topic]).collect();
+        let lines = text(&[&["tail", "--no-follow", "--json"], node, topics.as_slice()].concat());
+        let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // The last line about a dead node is none.
+        events.filter(|event| event["kind"] != "ended").collect()
+    };
+    let order = json!({"kind": "own", "topic": "orders", "level": "warn", "text": "order 7\nis late"});
+    let import = json!({
+        "kind": "own", "topic": "imports", "level": "info", "text": "", "record": "Progress",
+        "values": {"rows": 5, "hosts": ["db-1", ""]},
+    });
+    let check = |node: &[&str]| {
+        for (topics, expected) in [
+            (&["orders"][..], vec![&order]),
+            (&["orders", "imports"], vec![&order, &import]),
+            (&["actors"], vec![]),
+        ] {
+            let mut found = tail(node, topics);
+            for event in &mut found {
+                let event = event.as_object_mut().unwrap();
+                for of_the_line in ["at", "stamp", "lane", "node", "pid"] {
+                    assert!(event.remove(of_the_line).is_some_and(|value| !value.is_null()), "{of_the_line}");
+                }
+            }
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{topics:?}");
+        }
+    };
+    check(&[who.as_str()]);
+    let shown = text(&["tail", "--no-follow", &who]);
+    for part in ["orders      warn order 7\\u{a}is late", "imports     info Progress: rows 5, hosts db-1,"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("redacted.raw").to_str().unwrap().to_owned();
+    text(&["dump", &who, "--redact", "--format", "raw", "-o", &raw]);
+    let bytes = std::fs::read(&raw).unwrap();
+    for word in ["orders", "imports", "is late", "db-1"] {
+        assert!(bytes.windows(word.len()).all(|window| window != word.as_bytes()), "{word}");
+    }
+    let redacted = tail(&[&raw], &[]);
+    let levels: Vec<_> = redacted.iter().map(|event| (&event["level"], &event["text"])).collect();
+    assert_eq!(levels, [(&"warn".into(), &"".into()), (&"info".into(), &"".into())]);
+    node.kill();
+    check(&["--region", &region]);
+}
+
 /// Every state of a record that is read is one that was published.
 fn check_whole(record: &[FieldValue]) {
     let [FieldValue::List(numbers)] = record else { panic!("{record:?}") };
@@ -235,8 +296,12 @@ fn a_decoder_that_was_written_from_the_page_alone_reads_the_same() {
         start("the_commands_show_records_with_their_fields_while_the_node_lives_and_after_its_death");
     node.kill();
     let decoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("decoder/atomscope_decode.py");
-    let output = Command::new("python3").arg(decoder).arg("dump").arg(node.region()).output().unwrap();
+    let output = Command::new("python3").arg(&decoder).arg("dump").arg(node.region()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(theirs["atomscope"]["records"], about(node.region())["records"]);
+    let output =
+        Command::new("python3").arg(decoder).args(["tail", "--first"]).arg(node.region()).output().unwrap();
+    let theirs = json_lines(&output.stdout);
+    assert_eq!((&theirs, theirs.len()), (&all_events(node.region()), 3));
 }

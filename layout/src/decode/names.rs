@@ -5,14 +5,11 @@ use std::hash::DefaultHasher;
 
 use super::reader::RegionReader;
 use super::scan::Mark;
-use crate::names::read_name;
+use crate::names::{NO_NAME, read_name};
 
 /// A cache of interned names, by their numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names(Vec<Option<String>>);
-
-/// Shown for a name that the region does not hold.
-const NO_NAME: &str = "?";
 
 impl Names {
     /// The name with this number, from the cache or else from the region.

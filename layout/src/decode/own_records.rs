@@ -6,6 +6,7 @@ use zerocopy::IntoBytes as _;
 
 use super::clock::{Clock, Moment, rfc3339};
 use super::reader::RegionReader;
+pub use crate::own_records::FieldValue;
 use crate::own_records::{
     self, FieldRecord, FieldType, Found, KIND_FIELDS, KindRecord, PAYLOAD_BYTES, read_ready,
 };
@@ -48,30 +49,6 @@ pub struct RecordField {
 
 fn word<S: Serializer>(of: &Option<FieldType>, serializer: S) -> Result<S::Ok, S::Error> {
     of.map(FieldType::word).serialize(serializer)
-}
-
-/// The value of a field.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum FieldValue {
-    /// A number without sign, or the number of an enum's value without a name.
-    Unsigned(u64),
-    /// A number with sign.
-    Signed(i64),
-    /// A number of single precision.
-    Single(f32),
-    /// A number of double precision.
-    Float(f64),
-    /// Yes or no.
-    Flag(bool),
-    /// A text.
-    Text(Box<str>),
-    /// The name of an enum's value.
-    Name(Box<str>),
-    /// The elements of an array.
-    List(Box<[FieldValue]>),
-    /// It cannot be read, or the record was never published.
-    Unknown,
 }
 
 /// A record.
@@ -199,6 +176,13 @@ impl RegionReader<'_> {
         found
     }
 
+    /// Whether there is a kind with this number.
+    pub(super) fn has_kind(&self, number: usize) -> bool {
+        let stride = self.map.kinds.stride;
+        let slot = || self.section(self.map.kinds).slice(number * stride..(number + 1) * stride);
+        number < self.map.kinds.count && slot().and_then(read_ready).is_some()
+    }
+
     /// The kinds by their numbers; `None` for one that cannot be read. Kinds are registered one after the other, so the first slot
     /// that is not ready ends them, and the fields of a kind follow those of the one before. So no byte of the section of fields
     /// is decoded twice.
@@ -293,7 +277,7 @@ fn published(kind: usize, fields: &[RecordField], record: Found, clock: Option<&
     }
 }
 
-fn value(field: &RecordField, payload: &[u8]) -> FieldValue {
+pub(super) fn value(field: &RecordField, payload: &[u8]) -> FieldValue {
     let Some(of) = field.of else { return FieldValue::Unknown };
     let element = |at: usize| {
         let start = field.offset + at * field.element_bytes;

@@ -9,14 +9,17 @@ use atomscope_layout::decode::{
     Birth, Failure, Failures, FieldValue, Panic, RecordField, RegionReader, crashed_unix_ns,
 };
 use atomscope_layout::dto::{ActorTreeNode, ClusterMemberInfo, ClusterMembershipDiff};
-use atomscope_layout::event::{EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode};
+use atomscope_layout::event::{
+    EVENT_FIELDS, EVENT_SLOT_BYTES, EVENT_WORDS, EventKind, TelemetryEvent, encode,
+};
 use atomscope_layout::failures::{FAILURE_WORDS, PANIC_WORDS};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{
-    ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, FAILURE_TEXT_BYTES, NAME_BYTES, PANIC_TEXT_BYTES, PATH_CUT_MARK,
+    ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, FAILURE_TEXT_BYTES, METRIC_TEXT_BYTES, NAME_BYTES,
+    PANIC_TEXT_BYTES, PATH_CUT_MARK,
 };
-use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
+use atomscope_layout::metrics::{self, Builtin, Description, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::own_records::{KIND_TEXT_BYTES, PAYLOAD_BYTES, RECORD_NAME_BYTES};
 use atomscope_layout::records::{
@@ -115,6 +118,10 @@ pub fn filled() -> Region {
         Kind::Gauge,
         "Jobs that wait.",
     );
+    let labels = [("shard", "0"), ("zone", "eu")];
+    let described =
+        Description { name: "queue", labels: &labels, unit: "jobs", kind: Kind::FloatGauge, help: "" };
+    described.write(&slots[(number + 2) * region.map.metrics.stride..], 3);
     super::subsystems::fill(&region, number + 1);
     // Its thread died before it had stored the record.
     region.section(region.map.failures)[4 * FAILURE_WORDS + 1].store(7, Ordering::Relaxed);
@@ -471,7 +478,12 @@ pub fn event(input: &[u8]) {
     let Ok(reader) = RegionReader::open(Words::new(&words)) else { return };
     let Some(part) = reader.event_decoder().decode(&padded::<EVENT_WORDS>(input)) else { return };
     assert!(part.part < part.parts);
-    assert!(TelemetryEvent::ALL_TOPICS.contains(&part.event.topic()));
+    match &part.event {
+        TelemetryEvent::Own(own) => {
+            assert!(own.values.0.len() <= EVENT_FIELDS && own.topic.len() <= NAME_BYTES)
+        }
+        event => assert!(TelemetryEvent::ALL_TOPICS.contains(&event.topic())),
+    }
     let mut joined = part.clone();
     let next = atomscope_layout::event::EventPart { part: part.part.saturating_add(1), ..part };
     if joined.is_continued_by(&next) {
@@ -484,7 +496,8 @@ pub fn event(input: &[u8]) {
 pub fn metric(input: &[u8]) {
     let words = atomic(&padded::<METRIC_WORDS>(input));
     let Some(metric) = read_descriptor(Words::new(&words)) else { return };
-    assert!(metric.name.len() + metric.unit.len() + metric.help.len() <= 240);
+    assert!(metric.name.len() + metric.unit.len() + metric.help.len() <= METRIC_TEXT_BYTES);
+    assert!(metric.labels.is_sorted_by(|(a, _), (b, _)| a < b));
 }
 
 /// The words of a filled region, made once.
@@ -623,7 +636,14 @@ fn event_seeds() -> Vec<Vec<u8>> {
         member[13] = list;
         member
     });
-    kinds.map(text).chain(changes).collect()
+    // An own event of each level with a text, and with records whose kinds there are, and are not.
+    let own = [(0, 0), (1, 0), (5, 0), (3, 1), (3, 2), (3, 99)].into_iter().map(|(level, kind): (u8, u8)| {
+        let mut own = text(EventKind::Own as u16);
+        own[32..48].fill(0);
+        (own[32], own[40]) = (level, kind);
+        own
+    });
+    kinds.map(text).chain(changes).chain(own).collect()
 }
 
 fn metric_seeds() -> Vec<Vec<u8>> {

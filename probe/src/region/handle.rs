@@ -22,7 +22,7 @@ use crate::{panics, process, sampler};
 /// use atomscope_probe::Region;
 ///
 /// let region = Region::builder("importer").actors(100).private().build()?;
-/// assert!(region.running("importer"));
+/// region.counter("rows.read", "rows", "Rows that the importer has read").add(1);
 /// region.stopping();
 /// region.close();
 /// # Ok::<(), atomscope_probe::CreateError>(())
@@ -62,6 +62,8 @@ impl Region {
             }
             sampler::open(writer);
         }
+        // An extension sets it back until it is installed. A program without one has nothing to wait for.
+        writer.header().set_state(State::Running);
         writer.header().publish();
         if !turned_off() {
             writer.sample();
@@ -85,8 +87,17 @@ impl Region {
         self.writer.map().region_bytes
     }
 
+    /// The state *starting*, until an actor system is installed.
+    #[cfg(feature = "atomr")]
+    pub(crate) fn awaits_system(&self) {
+        if self.writer.system.get().is_none() {
+            self.writer.header().set_state(State::Starting);
+        }
+    }
+
     /// Sets the name of the actor system and the state *running*. Returns false, and changes nothing, if it was called
-    /// before. [`crate::TelemetryExtension`] calls it during its installation. A few stores.
+    /// before. [`crate::TelemetryExtension`] calls it during its installation. A program without an actor system needs no such
+    /// call: a region is running from the start. A few stores.
     pub fn running(&self, system: &str) -> bool {
         let first = self.writer.system.set(system.into()).is_ok();
         if first {

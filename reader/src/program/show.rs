@@ -128,6 +128,9 @@ struct Summary {
     /// Whether `atomscope failures` has any to list.
     #[serde(skip)]
     has_failures: bool,
+    /// See [`Snapshot::has_actors`].
+    #[serde(skip)]
+    has_actors: bool,
     /// See [`Snapshot::stuck_hint`].
     #[serde(skip)]
     stuck_hint: Option<String>,
@@ -163,6 +166,7 @@ impl Summary {
         let away_workers = snapshot.away_workers().map(|away| away.list);
         let has_failures = !snapshot.failures.log.is_empty() || !failures_by_class.is_empty();
         let stuck_hint = snapshot.stuck_hint();
+        let has_actors = snapshot.has_actors();
         let created = i128::from(snapshot.identity.header.created_unix_ns);
         let Snapshot {
             taken_at,
@@ -217,6 +221,7 @@ impl Summary {
             usage,
             notes,
             has_failures,
+            has_actors,
             stuck_hint,
         })
     }
@@ -250,7 +255,7 @@ impl Page<'_> {
     }
 
     fn write(mut self, summary: &Summary, region: &Region, colour: Style) -> io::Result<()> {
-        let Summary { usage, actors, .. } = summary;
+        let Summary { usage, .. } = summary;
         let who = who(summary.dumped_at.is_some(), &region.shown_path(), summary.pid);
         let (strong, colour) =
             if self.screen.colours { (STRONG, colour) } else { (Style::new(), Style::new()) };
@@ -264,15 +269,11 @@ impl Page<'_> {
 
         self.title = "Process";
         let system = match &summary.system {
-            Some(system) => format!("actor system {}", clean(system)),
-            None => "no actor system yet".to_owned(),
+            Some(system) => format!("actor system {}, ", clean(system)),
+            None if summary.has_actors => "no actor system yet, ".to_owned(),
+            None => String::new(),
         };
-        self.plain(&format!(
-            "{} ({}), {system}, user {}",
-            summary.pid,
-            clean(&summary.program),
-            summary.uid
-        ))?;
+        self.plain(&format!("{} ({}), {system}user {}", summary.pid, clean(&summary.program), summary.uid))?;
         self.title = "Region";
         self.plain(&format!(
             "{} ({}, layout {}, written by {})",
@@ -285,16 +286,26 @@ impl Page<'_> {
         let uptime = summary.uptime_s.map_or("unknown".to_owned(), |s| duration(Duration::from_secs_f64(s)));
         self.plain(&format!("{uptime}, since {}", summary.created_at))?;
         self.title = "Beats";
+        let is_never =
+            |of: fn(&RegionReader<'_>) -> Beat| region.reader().is_ok_and(|reader| of(&reader).count == 0);
         let beat = |age: Option<f64>, of: fn(&RegionReader<'_>) -> Beat| match age {
             Some(age) => format!("{} ago", duration(Duration::from_secs_f64(age))),
-            None if region.reader().is_ok_and(|reader| of(&reader).count == 0) => "never".to_owned(),
+            None if is_never(of) => "never".to_owned(),
             // The heartbeat was written by a clock of another boot, or one that this program cannot read.
             None => "unknown".to_owned(),
         };
+        let runtime = match summary.has_actors || !is_never(|reader| reader.runtime_beat()) {
+            true => {
+                format!(
+                    ", async runtime {}",
+                    beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
+                )
+            }
+            false => String::new(),
+        };
         self.plain(&format!(
-            "probe {}, async runtime {}",
-            beat(summary.process_beat_age_s, |reader| reader.process_beat()),
-            beat(summary.runtime_beat_age_s, |reader| reader.runtime_beat())
+            "probe {}{runtime}",
+            beat(summary.process_beat_age_s, |reader| reader.process_beat())
         ))?;
 
         if let Some(crashes) = summary.crashes_before.text() {
@@ -307,36 +318,8 @@ impl Page<'_> {
             self.plain(&process.text())?;
         }
 
-        self.title = "Actors";
-        self.plain(&format!(
-            "{} live ({} spawned, {} stopped)",
-            actors.live, actors.spawned, actors.stopped
-        ))?;
-        for row in summary.classes.iter().take(MAX_CLASSES) {
-            let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
-            let p99 = row.p99_ns.map(|ns| format!(", 99 % of handlers within {:.3} ms", ns as f64 / 1e6));
-            let more = [waiting, p99].into_iter().flatten().collect::<String>();
-            self.plain(&format!("{:>6} {}{more}", row.actors, clean(&row.class)))?;
-        }
-        if let Some(more) = summary.classes.len().checked_sub(MAX_CLASSES).filter(|more| *more > 0) {
-            self.plain(&format!("       and {}", count(more as u64, "more class", "more classes")))?;
-        }
-
-        if let Some(worst) = summary.worst.text() {
-            self.title = "Worst";
-            self.plain(&format!("{worst}; `atomscope hot {who}`"))?;
-        }
-
-        self.title = "Dead letters";
-        let letters = summary.dead_letters;
-        self.plain(&format!("{letters}{}", if letters > 0 { ", the newest:" } else { "" }))?;
-        for letter in &summary.newest_dead_letters {
-            self.plain(&format!(
-                "{} {} to {}",
-                clean(&letter.timestamp),
-                clean(&letter.message_type),
-                clean(&letter.recipient)
-            ))?;
+        if summary.has_actors {
+            self.actors(summary, &who)?;
         }
 
         for subsystem in &summary.subsystems {
@@ -373,9 +356,11 @@ impl Page<'_> {
 
         self.title = "Capacity";
         self.plain(&format!(
-            "{} of {} actors, {} of {} lanes, {} of {} names, {} of {} metrics",
-            usage.actors.used,
-            usage.actors.capacity,
+            "{}{} of {} lanes, {} of {} names, {} of {} metrics",
+            match summary.has_actors {
+                true => format!("{} of {} actors, ", usage.actors.used, usage.actors.capacity),
+                false => String::new(),
+            },
             usage.lanes.used,
             usage.lanes.capacity,
             usage.names.used,
@@ -397,5 +382,41 @@ impl Page<'_> {
             self.line(BAD, &note.text)?;
         }
         summary.stuck_hint.as_deref().map_or(Ok(()), |hint| self.plain(hint))
+    }
+
+    fn actors(&mut self, summary: &Summary, who: &str) -> io::Result<()> {
+        let actors = &summary.actors;
+        self.title = "Actors";
+        self.plain(&format!(
+            "{} live ({} spawned, {} stopped)",
+            actors.live, actors.spawned, actors.stopped
+        ))?;
+        for row in summary.classes.iter().take(MAX_CLASSES) {
+            let waiting = row.waiting.map(|n| format!(", {} waiting", count(n, "message", "messages")));
+            let p99 = row.p99_ns.map(|ns| format!(", 99 % of handlers within {:.3} ms", ns as f64 / 1e6));
+            let more = [waiting, p99].into_iter().flatten().collect::<String>();
+            self.plain(&format!("{:>6} {}{more}", row.actors, clean(&row.class)))?;
+        }
+        if let Some(more) = summary.classes.len().checked_sub(MAX_CLASSES).filter(|more| *more > 0) {
+            self.plain(&format!("       and {}", count(more as u64, "more class", "more classes")))?;
+        }
+
+        if let Some(worst) = summary.worst.text() {
+            self.title = "Worst";
+            self.plain(&format!("{worst}; `atomscope hot {who}`"))?;
+        }
+
+        self.title = "Dead letters";
+        let letters = summary.dead_letters;
+        self.plain(&format!("{letters}{}", if letters > 0 { ", the newest:" } else { "" }))?;
+        for letter in &summary.newest_dead_letters {
+            self.plain(&format!(
+                "{} {} to {}",
+                clean(&letter.timestamp),
+                clean(&letter.message_type),
+                clean(&letter.recipient)
+            ))?;
+        }
+        Ok(())
     }
 }

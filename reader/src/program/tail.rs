@@ -1,6 +1,6 @@
 //! `tail`: the events of nodes as they happen.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use atomscope_layout::decode::{Birth, rfc3339};
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Event, Loss};
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -50,8 +50,8 @@ Examples:
 pub struct TailArgs {
     /// The nodes: pids, files or names.
     pub who: Vec<OsString>,
-    /// Print only events of this topic; may be given several times.
-    #[arg(long, value_name = "TOPIC", value_parser = PossibleValuesParser::new(TelemetryEvent::ALL_TOPICS))]
+    /// Print only events of this topic, or of a topic that the application named; may be given several times.
+    #[arg(long, value_name = "TOPIC", value_parser = TopicParser)]
     pub topic: Vec<String>,
     /// Start with the newest N events; without it, the newest 10, or all events after --since.
     #[arg(short = 'n', long, value_name = "N")]
@@ -68,6 +68,27 @@ pub struct TailArgs {
     /// Write JSON, one object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Knows the built-in topics, for help and completions, and takes all others too: an application names its own.
+#[derive(Debug, Clone)]
+struct TopicParser;
+
+impl TypedValueParser for TopicParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(TelemetryEvent::ALL_TOPICS.iter().map(PossibleValue::new)))
+    }
 }
 
 /// The interval between two polls of a region.
@@ -92,6 +113,12 @@ struct Source {
 pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
     let whos: Vec<Option<OsString>> =
         if args.who.is_empty() { vec![None] } else { args.who.iter().cloned().map(Some).collect() };
+    let is_built_in = |topic: &&String| TelemetryEvent::ALL_TOPICS.contains(&topic.as_str());
+    for topic in args.topic.iter().filter(|topic| !is_built_in(topic)) {
+        let topics = TelemetryEvent::ALL_TOPICS.join(", ");
+        let topic = clean(topic);
+        note(&format!("{topic} is a topic of the application, if there is one; the others are {topics}"));
+    }
     stop_on_signals();
     let mut sources: Vec<Source> = Vec::new();
     for who in whos {
@@ -297,7 +324,9 @@ enum Line<'a> {
 struct EventLine<'a> {
     #[serde(flatten)]
     event: &'a TelemetryEvent,
-    topic: &'static str,
+    /// `None` if the event itself has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
     /// `None` if the clock of the stamp is unknown.
     at: Option<&'a str>,
     stamp: u64,
@@ -338,7 +367,8 @@ impl Format {
                 let (colour, dim) = (style(tone_style(colour)), style(Style::new().dimmed()));
                 let time = item.at_unix_ns.and_then(|unix_ns| Timestamp::from_nanosecond(unix_ns).ok());
                 let time = time.map_or_else(|| "-".to_owned(), |time| format!("{time:.6}"));
-                writeln!(out, "{dim}{time}{dim:#} {node}{colour}{word:<11}{colour:#} {}", clean(&text))
+                let (word, text) = (clean(word), clean(&text));
+                writeln!(out, "{dim}{time}{dim:#} {node}{colour}{word:<11}{colour:#} {text}")
             }
             ItemKind::Loss(lost) => {
                 let (bad, text) = (style(BAD), describe_loss(lost));
@@ -352,7 +382,8 @@ fn json(out: &mut dyn Write, item: &Item, from: &NodeFollower) -> io::Result<()>
     let (node, pid) = (from.node(), from.pid());
     match &item.kind {
         ItemKind::Event(Event { stamp, lane, event }) => {
-            let (at, topic) = (item.at_unix_ns.map(rfc3339), event.topic());
+            let at = item.at_unix_ns.map(rfc3339);
+            let topic = (!matches!(event, TelemetryEvent::Own(_))).then(|| event.topic());
             let at = at.as_deref();
             write_json(out, &EventLine { event, topic, at, stamp: *stamp, lane: *lane, node, pid })
         }

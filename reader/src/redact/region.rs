@@ -11,7 +11,7 @@ use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, ev
 use atomscope_layout::failures::{self, FAILURE_WORDS, FailureRecord, PANIC_WORDS, PanicRecord, Report};
 use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
-use atomscope_layout::metrics::{describe, read_descriptor};
+use atomscope_layout::metrics::{Description, Metric, read_descriptor};
 use atomscope_layout::names::{put_text, read_cell, write_cell};
 use atomscope_layout::own_records::{
     self, FieldRecord, FieldType, KIND_WORDS, KindRecord, OwnRecord, RECORD_WORDS, read_ready,
@@ -83,7 +83,10 @@ impl Redactor {
         for slot in records(map.metrics) {
             if let Some(mut metric) = from.slice(slot.clone()).and_then(read_descriptor) {
                 self.metric(&mut metric);
-                describe(&to[slot], &metric.name, &metric.unit, metric.kind, &metric.help);
+                let labels: Vec<_> =
+                    metric.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                let Metric { name, unit, kind, help, .. } = &metric;
+                Description { name, labels: &labels, unit, kind: *kind, help }.write(&to[slot], 0);
             }
         }
         slots(from, to, map.actors, header::ACTORS_USED, |words: [u64; ACTOR_WORDS]| {
@@ -406,11 +409,19 @@ impl Redactor {
         let from: EventRecord = zerocopy::transmute!(words);
         let unreadable = EventRecord { stamp: from.stamp, kind: u16::MAX, ..EventRecord::new_zeroed() };
         // The decoder that readers use decides whether the record is readable.
-        let Some(part) = event::decode(&words, |_| String::new(), |_| String::new()) else {
+        let Some(part) = event::decode(&words, |_| String::new(), |_| String::new(), |_, _| None) else {
             return unreadable;
         };
         let is_spawn = matches!(part.event, TelemetryEvent::ActorSpawned(_));
         let is_prefix = is_spawn && from.flags & actor_flags::PARENT_IS_PREFIX != 0;
+        if let TelemetryEvent::Own(_) = part.event {
+            // The topic and the level are left.
+            let mut to = EventRecord { text_bytes: [0; 5], text: EventRecord::new_zeroed().text, ..from };
+            let topic = Texts(&from.text).take(from.text_bytes[0]).unwrap_or_default();
+            to.text_bytes[0] = TextWriter { bytes: &mut to.text, used: 0 }.put(&self.name(topic));
+            to.numbers[1] = 0;
+            return to;
+        }
         let mut rest = Texts(&from.text);
         let mut texts = [""; 5];
         for (at, text) in texts.iter_mut().enumerate() {

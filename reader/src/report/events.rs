@@ -1,10 +1,11 @@
 //! Events and losses as words for people.
 
 use atomscope_layout::dto::ClusterMembershipDiff;
-use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::event::{Level, OwnEvent, TelemetryEvent};
 use atomscope_layout::follow::Loss;
 
 use super::human::count;
+use super::records::value_text;
 use super::tone::Tone;
 
 /// A loss of events: how many, in which lane, and why.
@@ -17,8 +18,9 @@ pub fn loss_text(loss: &Loss) -> String {
     format!("{} of lane {lane} lost: {}", count(loss.all(), "event", "events"), causes.join(", "))
 }
 
-/// An event as a word, the tone of that word, and the rest of the text. Not safe to print.
-pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
+/// An event as a word, the tone of that word, and the rest of the text. The word of an application's own event is its topic. Not
+/// safe to print.
+pub fn describe(event: &TelemetryEvent) -> (&str, Tone, String) {
     let plain = Tone::Plain;
     match event {
         TelemetryEvent::ActorSpawned(actor) => {
@@ -63,6 +65,14 @@ pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
             let actor = panic.actor.as_ref().map(|actor| format!(" in {actor}")).unwrap_or_default();
             ("panic", Tone::Bad, format!("{thread}{actor} at {}{message}", panic.location))
         }
+        TelemetryEvent::Own(own) => {
+            let tone = match own.level {
+                Level::Error => Tone::Bad,
+                Level::Warn => Tone::Odd,
+                Level::Info | Level::Debug | Level::Trace => plain,
+            };
+            (&own.topic, tone, format!("{} {}", own.level.word(), describe_own(own)))
+        }
         TelemetryEvent::LongPoll(poll) => {
             let thread = poll.thread.as_deref().unwrap_or("a thread");
             let task = match (&poll.actor, &poll.class, &poll.task) {
@@ -75,6 +85,13 @@ pub fn describe(event: &TelemetryEvent) -> (&'static str, Tone, String) {
             ("long poll", Tone::Odd, format!("{task} held {thread} for {ms} ms"))
         }
     }
+}
+
+/// The text, or `Placed: id 7, price 1.25`.
+fn describe_own(own: &OwnEvent) -> String {
+    let Some(record) = &own.record else { return own.text.clone() };
+    let values = own.values.0.iter().map(|(name, value)| format!("{name} {}", value_text(value)));
+    format!("{record}: {}", values.collect::<Vec<_>>().join(", "))
 }
 
 fn describe_change(change: &ClusterMembershipDiff) -> String {

@@ -10,7 +10,7 @@ use super::human::seconds;
 use crate::attach::{AttachError, RegionSummary};
 use crate::ending::{Before, End};
 use crate::find::{FindError, FoundRegion, Search, hidden_notes, newest_first, other_users_note};
-use crate::liveness::Notes;
+use crate::liveness::{Notes, Verdict};
 use crate::workers::AwayWorker;
 
 /// The time for which an earlier crash is worth a note on a living node.
@@ -42,7 +42,7 @@ pub struct NodeRow {
     pub beat_age_s: Option<f64>,
     /// The workers of the async runtime that have not come back for a second or longer.
     pub away_workers: Option<Vec<AwayWorker>>,
-    /// Live actors by the counters.
+    /// Live actors by the counters; `None` also for a program without an actor system, unless it has some.
     pub actors: Option<u64>,
     /// Bytes of the file.
     pub bytes: Option<u64>,
@@ -99,6 +99,9 @@ impl NodeRow {
         let recent = before.text().filter(|_| {
             is_news && before.newest_before(&identity).is_some_and(|before_start| before_start < NEWS)
         });
+        // A program without an actor system has no number of actors.
+        let has_actors = identity.system.is_some() || verdict == Verdict::Starting;
+        let live_actors = live_actors.filter(|live| has_actors || *live > 0);
         Self {
             pid: Some(pid),
             node: Some(identity.node),

@@ -132,12 +132,17 @@ fn value(value: &FieldValue) -> Value {
     }
 }
 
+/// A value without its unit.
+pub fn value_text(of: &FieldValue) -> String {
+    // Without a unit the number is not changed, as one of a column might be.
+    value(of).shown("").into_owned()
+}
+
 /// `best_bid 1.25 USD`.
 fn shown(field: &RecordField, of: &FieldValue) -> String {
     let unit = if field.unit.is_empty() { String::new() } else { format!(" {}", field.unit) };
-    let value = value(of);
-    // No unit here changes the number, as that of a column might.
-    format!("{} {}{}", field.name, value.shown(""), if value.is_unknown() { "" } else { &unit })
+    let unit = if value(of).is_unknown() { "" } else { &unit };
+    format!("{} {}{unit}", field.name, value_text(of))
 }
 
 /// A copy that lives as long as the program: names of columns do. Each different text is kept once.

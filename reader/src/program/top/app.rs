@@ -1,7 +1,7 @@
 //! The state of the screen, and how messages and keys change it. The state owns everything that is drawn, and touches no
 //! region, file or terminal.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ pub struct App {
     cursors: HashMap<View, CursorState>,
     pub mode: Mode,
     folded: HashSet<Key>,
-    pub topic: Option<&'static str>,
+    pub topic: Option<Box<str>>,
     /// Whether the view of events selects the newest event.
     pub follows: bool,
     pub shows_rates: bool,
@@ -397,7 +397,7 @@ impl App {
                 folded: &self.folded,
                 shows_rates: self.shows_rates,
                 hides_zeros: self.hides_zeros,
-                topic: self.topic,
+                topic: self.topic.as_deref(),
                 baseline: self.baseline.as_ref().filter(|_| self.reset_at().is_some()),
                 past: (self.view == View::Own).then(|| self.history.extent()),
             },
@@ -559,14 +559,7 @@ impl App {
             Action::Fold => self.fold(None),
             Action::FoldAll if self.view == View::Actors && self.mode == Mode::Tree => self.fold_all(),
             Action::Topic if self.view == View::Events => {
-                let topics = TelemetryEvent::ALL_TOPICS;
-                self.topic = match self.topic {
-                    None => topics.first().copied(),
-                    Some(topic) => {
-                        let at = topics.iter().position(|known| *known == topic);
-                        at.and_then(|at| topics.get(at + 1)).copied()
-                    }
-                };
+                self.topic = self.next_topic();
                 self.is_stale = true;
             }
             Action::Follow if self.view == View::Events => {
@@ -803,6 +796,18 @@ impl App {
             state.sorts.remove(name);
         }
         self.select_first();
+    }
+
+    /// The topic after the selected one: first the built-in ones, then those that the application named.
+    fn next_topic(&self) -> Option<Box<str>> {
+        let built_in = TelemetryEvent::ALL_TOPICS;
+        let own = self.events.iter().map(|(_, event)| &*event.topic);
+        let own: BTreeSet<_> = own.filter(|topic| !topic.is_empty() && !built_in.contains(topic)).collect();
+        let mut topics = built_in.iter().copied().chain(own);
+        match &self.topic {
+            None => topics.next().map(Box::from),
+            Some(selected) => topics.skip_while(|topic| *topic != &**selected).nth(1).map(Box::from),
+        }
     }
 
     fn freeze(&mut self) {

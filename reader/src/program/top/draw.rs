@@ -8,6 +8,7 @@ use atomscope::report::findings::Severity;
 use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::list::{Column, Side, Value, drop_order, unit_of_row};
 use atomscope::report::rates::CounterRates;
+use atomscope::report::records;
 use atomscope::report::tone::Tone;
 use atomscope::snapshot::caveats::{Caveat, CaveatKind};
 use atomscope::text::{clean, is_unsafe};
@@ -243,12 +244,13 @@ fn banner(app: &App, theme: Theme, width: usize) -> Line<'static> {
     }
     let system = snapshot.identity.system.as_deref().map(|system| format!(", system {}", safe(system)));
     let up = if verdict.is_alive() { "up" } else { "ran" };
+    let actors = snapshot.has_actors().then(|| format!(", {} actors", snapshot.totals.live));
     spans.push(plain(format!(
-        "; pid {}{}, {up} {}, {} actors",
+        "; pid {}{}, {up} {}{}",
         snapshot.pid,
         system.unwrap_or_default(),
         tick.uptime.map_or("for an unknown time".to_owned(), duration),
-        snapshot.totals.live
+        actors.unwrap_or_default()
     )));
     let right = format!(" every {} ", app.interval_text());
     let used: usize = spans.iter().map(|span| span.content.width()).sum();
@@ -402,6 +404,9 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
         Some(Overlay::Detail) => vec![("Esc", "back"), ("↑↓", "rows"), ("PgUp PgDn", "scroll")],
         None => match app.view {
             View::Nodes => vec![("Enter", "open"), ("/", "filter")],
+            View::Overview if !app.tick().is_none_or(|tick| tick.snapshot.has_actors()) => {
+                vec![("B", "records"), ("↑↓", "scroll")]
+            }
             View::Overview => vec![("2", "actors"), ("↑↓", "scroll")],
             View::Actors if app.mode == Mode::Tree => {
                 vec![
@@ -794,16 +799,23 @@ fn vitals(tick: &Tick) -> Vec<Vital> {
     let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let percent = |percent: Option<f64>| known(percent.map(|percent| format!("{percent:.1} %")));
     let vital = |title, value, of| Vital { title, value, of };
-    vec![
+    let of_actors = [
         vital("actors", point.live.to_string(), |p| Some(p.live as f64)),
         vital("spawned", rate(|rates| rates.spawned), |p| p.rates().map(|rates| rates.spawned)),
         vital("stopped", rate(|rates| rates.stopped), |p| p.rates().map(|rates| rates.stopped)),
         vital("dead letters", rate(|rates| rates.dead_letters), |p| p.rates().map(|r| r.dead_letters)),
-        vital("events", rate(|rates| rates.events), |p| p.rates().map(|rates| rates.events)),
-        vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average)),
+    ];
+    let of_runtime =
+        [vital("runtime busy", percent(point.busy_percent), |p| p.busy_percent.filter(|_| !p.is_average))];
+    let of_process = [
         vital("CPU", percent(point.cpu_percent), |p| p.cpu_percent.filter(|_| !p.is_average)),
         vital("memory", known(point.memory_bytes.map(bytes)), |p| p.memory_bytes.map(|bytes| bytes as f64)),
-    ]
+    ];
+    let has_actors = tick.snapshot.has_actors();
+    let events = [vital("events", rate(|rates| rates.events), |p| p.rates().map(|rates| rates.events))];
+    let of_actors = of_actors.into_iter().filter(|_| has_actors);
+    let of_runtime = of_runtime.into_iter().filter(|_| has_actors || point.busy_percent.is_some());
+    of_actors.chain(events).chain(of_runtime).chain(of_process).collect()
 }
 
 fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
@@ -831,14 +843,17 @@ fn overview(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
     let mut text = findings(&tick, width, theme);
     text.extend(subsystems(&tick, width, theme));
     let most = if is_wide { usize::from(rest.height.saturating_sub(2)).max(1) } else { MAX_CLASSES };
-    let classes = classes(&tick, rest.width.into(), most, theme);
+    let listed = match tick.snapshot.has_actors() {
+        true => classes(&tick, rest.width.into(), most, theme),
+        false => own_records(&tick, rest.width.into(), most, theme),
+    };
     match right {
         Some(right) => {
-            frame.render_widget(Paragraph::new(classes), rest);
+            frame.render_widget(Paragraph::new(listed), rest);
             scrolled(frame, right, text, &mut app.overlay_first);
         }
         None => {
-            text.extend(classes);
+            text.extend(listed);
             scrolled(frame, rest, text, &mut app.overlay_first);
         }
     }
@@ -929,8 +944,9 @@ fn subsystems(tick: &Tick, width: usize, theme: Theme) -> Vec<Line<'static>> {
             ]));
         }
     };
-    let letters = tick.snapshot.dead_letters.total;
-    add("Dead letters", &letters.to_string());
+    if tick.snapshot.has_actors() {
+        add("Dead letters", &tick.snapshot.dead_letters.total.to_string());
+    }
     tick.summaries.iter().for_each(|summary| add(summary.subsystem.title, &summary.line));
     if let Some(process) = &tick.snapshot.process {
         add("Resources", &process.text());
@@ -954,6 +970,28 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
     }
     if tick.classes.is_empty() {
         lines.push(Line::styled(" no live actors", theme.dim()));
+    }
+    lines
+}
+
+/// Of a program without actors: the newest states of its own records.
+fn own_records(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'static>> {
+    let list = records::all(&tick.snapshot.own_records, tick.snapshot.until);
+    if list.rows.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![Line::styled("Records of its own", theme.strong())];
+    for row in list.rows.iter().take(most) {
+        if let [name, .., values] = row.as_slice() {
+            let text = format!(" {}: {}", name.shown(""), values.shown(""));
+            lines.push(Line::raw(cut(&safe(&text), width)));
+        }
+    }
+    if let Some(more) = list.rows.len().checked_sub(most).filter(|more| *more > 0) {
+        lines.push(Line::styled(
+            format!(" and {}", count(more as u64, "more record", "more records")),
+            theme.dim(),
+        ));
     }
     lines
 }

@@ -142,11 +142,11 @@ impl EventLog {
 
     pub fn push(&mut self, row: EventRow) {
         self.lost = self.lost.saturating_add(row.lost);
-        self.bytes += row.text.len();
+        self.bytes += row.bytes();
         self.rows.push_back(row);
         while self.rows.len() > MAX_EVENTS || self.bytes > MAX_EVENT_BYTES {
             let Some(gone) = self.rows.pop_front() else { return };
-            self.bytes -= gone.text.len();
+            self.bytes -= gone.bytes();
             self.first += 1;
         }
     }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn events_are_bounded_by_number_and_bytes_and_what_goes_is_counted() {
-        let row = |text: String| EventRow { at: None, topic: "actors", word: "spawned", text, lost: 0 };
+        let row = |text: String| EventRow { at: None, topic: "".into(), word: "".into(), text, lost: 0 };
         let mut log = EventLog::default();
         (0..MAX_EVENTS + 5).for_each(|_| log.push(row("x".into())));
         assert_eq!((log.iter().count(), log.first), (MAX_EVENTS, 5));

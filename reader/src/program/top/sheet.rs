@@ -226,8 +226,8 @@ pub fn detail(sheet: &Sheet, at: usize, source: Source<'_>) -> Vec<(String, Stri
                 return pairs;
             };
             pair("at", event.at.map_or("-".to_owned(), |at| rfc3339(at.unix_ns)));
-            pair("event", event.word.to_owned());
-            pair("topic", event.topic.to_owned());
+            pair("event", event.word.to_string());
+            pair("topic", event.topic.to_string());
             pair("what", event.text.clone());
         }
         Rows::List(rows) => {

@@ -787,7 +787,7 @@ mod keys {
             let source = screen.app.source();
             let rows = (0..screen.app.sheet.len()).map(|at| screen.app.sheet.row(at, source));
             let row = rows.into_iter().find(|row| row[0].shown("") == name).unwrap();
-            row[1].shown("").into_owned()
+            row[2].shown("").into_owned()
         };
         screen.press("M");
         assert_eq!(value(&mut screen, "persistence.events"), "40.0/s");
@@ -869,7 +869,7 @@ mod keys {
         let mut screen = live_shop();
         screen.press("M/kind = histogram⏎");
         let source = screen.app.source();
-        assert!(matches!(screen.app.sheet.row(0, source)[1], Value::CountRate(_)));
+        assert!(matches!(screen.app.sheet.row(0, source)[2], Value::CountRate(_)));
         assert!(screen.text(120, 20).contains("0.0/s"));
     }
 
@@ -939,11 +939,22 @@ mod keys {
         screen.press("f");
         assert_eq!(screen.app.cursor_state().unwrap().cursor, 2);
         screen.press("o");
-        assert_eq!((screen.app.topic, screen.app.sheet.len()), (Some("actors"), 3));
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (Some("actors"), 3));
         screen.press("o");
         assert!(screen.text(120, 20).contains("None of 3 events has the topic dead_letters"));
         screen.press(&"o".repeat(TelemetryEvent::ALL_TOPICS.len() - 1));
-        assert_eq!((screen.app.topic, screen.app.sheet.len()), (None, 3));
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (None, 3));
+        for topic in ["payments", "orders", "payments"] {
+            let topic: Box<str> = topic.into();
+            let event = EventRow { at: None, word: topic.clone(), topic, text: "info 7".into(), lost: 0 };
+            screen.app.events.push(event);
+        }
+        screen.press(&"o".repeat(TelemetryEvent::ALL_TOPICS.len() + 1));
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (Some("orders"), 1));
+        screen.press("o");
+        assert_eq!((screen.app.topic.as_deref(), screen.app.sheet.len()), (Some("payments"), 2));
+        screen.press("o");
+        assert_eq!(screen.app.topic, None);
         screen.press("/event = stopped⏎");
         assert_eq!(screen.app.sheet.len(), 1);
     }
@@ -956,7 +967,13 @@ mod keys {
         let at = Some(tick_time(0));
         for _ in 0..21_000 {
             let (text, lost) = ("akka://Shop/user/x".to_owned(), 0);
-            screen.app.events.push(EventRow { at, topic: "actors", word: "stopped", text, lost });
+            screen.app.events.push(EventRow {
+                at,
+                topic: "actors".into(),
+                word: "stopped".into(),
+                text,
+                lost,
+            });
         }
         screen.read(&busy_shop(), LIVE);
         let shown = |text: &str| text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>();
@@ -1040,7 +1057,7 @@ mod keys {
         }
         screen.read(&node, LIVE);
         assert_eq!(screen.app.events.lost, 0);
-        let stops = screen.app.events.iter().filter(|(_, event)| event.word == "stopped").count();
+        let stops = screen.app.events.iter().filter(|(_, event)| *event.word == *"stopped").count();
         assert!(stops >= 160, "{stops}");
     }
 

@@ -160,25 +160,31 @@ pub struct EventRow {
     /// `None` if the clock of the node cannot be read.
     pub at: Option<Moment>,
     /// Empty for a gap.
-    pub topic: &'static str,
-    pub word: &'static str,
+    pub topic: Box<str>,
+    pub word: Box<str>,
     pub text: String,
     /// Events lost in a gap; 0 for an event.
     pub lost: u64,
 }
 
 impl EventRow {
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        self.topic.len() + self.word.len() + self.text.len()
+    }
+
     /// The events and gaps of one batch, in order.
     pub fn of(batch: Batch, clock: Option<Clock>) -> Vec<Self> {
         let time = |stamp| clock.as_ref().and_then(|clock| clock.moment(stamp));
         let losses = batch.losses.into_iter().map(|loss| {
             let (stamp, at) = (loss.before.unwrap_or(u64::MAX), loss.before.and_then(time));
             let (text, lost) = (loss_text(&loss), loss.all());
-            ((stamp, 0), Self { at, topic: "", word: "lost", text, lost })
+            ((stamp, 0), Self { at, topic: "".into(), word: "lost".into(), text, lost })
         });
         let events = batch.events.into_iter().map(|event| {
             let (word, _, text) = describe(&event.event);
-            let (topic, at) = (event.event.topic(), time(event.stamp));
+            let at = time(event.stamp);
+            let (topic, word) = (event.event.topic().into(), word.into());
             ((event.stamp, 1), Self { at, topic, word, text, lost: 0 })
         });
         let mut rows: Vec<_> = losses.chain(events).collect();

@@ -103,6 +103,7 @@ impl View {
     /// Whether it has something to show of the node.
     pub fn is_in_use(self, tick: &Tick) -> bool {
         match self {
+            Self::Actors => tick.snapshot.has_actors(),
             Self::DeadLetters => tick.snapshot.dead_letters.total > 0,
             Self::Hot => has_instruments(&tick.snapshot),
             Self::Records => !tick.snapshot.own_records.list.is_empty(),

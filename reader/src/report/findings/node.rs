@@ -34,6 +34,8 @@ pub(super) struct HeaderFacts<'a> {
     liveness: Liveness,
     /// The state that the node published; `None` if it is dead.
     state: Option<State>,
+    /// See [`Snapshot::has_actors`].
+    has_actors: bool,
 }
 
 impl<'a> HeaderFacts<'a> {
@@ -50,6 +52,7 @@ impl<'a> HeaderFacts<'a> {
             lock: region.lock(),
             liveness: snapshot.liveness,
             state: region.reader().ok().and_then(|reader| reader.state()),
+            has_actors: snapshot.has_actors(),
         }
     }
 
@@ -66,6 +69,7 @@ impl<'a> HeaderFacts<'a> {
             lock: if summary.liveness.evidence == Evidence::Lock { Lock::Free } else { Lock::Unsupported },
             liveness: summary.liveness,
             state: None,
+            has_actors: summary.identity.system.is_some(),
         }
     }
 }
@@ -237,6 +241,9 @@ fn health(findings: &mut Findings, facts: &HeaderFacts<'_>) {
     }
     let beat =
         |age: Option<Duration>| age.map(duration).map_or("never".to_owned(), |age| format!("{age} ago"));
+    if !facts.has_actors && liveness.runtime_beat_age.is_none() {
+        return findings.good(format!("last beat: probe {}", beat(liveness.process_beat_age)));
+    }
     let beats = format!(
         "last beats: probe {}, async runtime {}",
         beat(liveness.process_beat_age),

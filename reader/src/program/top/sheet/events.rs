@@ -16,14 +16,14 @@ struct QueriedEvent<'a>(&'a EventRow);
 impl Row for QueriedEvent<'_> {
     fn field_value(&self, field: usize) -> FieldValue<'_> {
         FieldValue::Text(match field {
-            0 => self.0.word.into(),
-            1 => self.0.topic.into(),
+            0 => (*self.0.word).into(),
+            1 => (*self.0.topic).into(),
             _ => self.0.text.as_str().into(),
         })
     }
 
     fn any_text(&self, is_wanted: &mut dyn FnMut(&str) -> bool) -> bool {
-        is_wanted(self.0.word) || is_wanted(&self.0.text)
+        is_wanted(&self.0.word) || is_wanted(&self.0.text)
     }
 }
 
@@ -36,7 +36,7 @@ pub fn events(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
     for (number, event) in all {
         found += 1;
         // Events that were overwritten may have been of any topic.
-        let is_of_topic = request.topic.is_none_or(|topic| event.topic == topic || event.lost > 0);
+        let is_of_topic = request.topic.is_none_or(|topic| *event.topic == *topic || event.lost > 0);
         if is_of_topic && (query.is_anything() || query.matches(&QueriedEvent(event))) {
             rows.push(number);
         }

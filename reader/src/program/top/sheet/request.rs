@@ -59,7 +59,7 @@ pub struct SheetRequest<'a> {
     pub folded: &'a HashSet<Key>,
     pub shows_rates: bool,
     pub hides_zeros: bool,
-    pub topic: Option<&'static str>,
+    pub topic: Option<&'a str>,
     /// The values from which totals are counted.
     pub baseline: Option<&'a Baseline>,
     /// For the view of the program itself: how many snapshots are kept, the time that they span, and their bytes.
