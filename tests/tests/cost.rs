@@ -316,6 +316,32 @@ fn recording_allocates_nothing() {
 }
 
 #[test]
+fn a_known_metric_of_the_facade_is_counted_without_an_allocation() {
+    let _alone = COUNTING.lock().unwrap();
+    let region = Region::builder("cost-facade").private().build().unwrap();
+    let recorder = region.recorder();
+    let seen = region.counter_family("docs.kept", "docs", "", ["shard"]);
+    let kept = seen.with(["0"]);
+    let count = || {
+        for _ in 0..1000 {
+            metrics::counter!("docs.seen", "shard" => "0").increment(1);
+            metrics::gauge!("docs.open").increment(1.0);
+            metrics::histogram!("docs.time", "unit" => "s").record(0.5);
+            seen.with(["0"]).inc();
+        }
+    };
+    metrics::with_local_recorder(&recorder, || {
+        count();
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        WATCHED.set(true);
+        count();
+        WATCHED.set(false);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    });
+    drop(kept);
+}
+
+#[test]
 fn the_allocation_counter_counts() {
     let _alone = COUNTING.lock().unwrap();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
