@@ -170,6 +170,8 @@ attachments! {
     PanicHook = 34, "panics", [Panics];
     /// A layer of `tracing`.
     FailureLayer = 35, "FailureLayer", [Errors, Warnings];
+    /// The polls of a runtime's tasks.
+    Polls = 36, "watch_runtime of a builder, with tokio_unstable", [LongPolls];
 }
 
 impl Attachment {

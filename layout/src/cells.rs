@@ -59,7 +59,8 @@ pub struct CellRecord {
     pub running: u64,
     /// `restarts << 32 | failures`; both stay at their maximum.
     pub failures: u64,
-    /// `generation << 32 | depth`: the greatest depth of the mailbox that was seen, and of which tenant; 0: unknown.
+    /// `generation << 32 | depth`: the greatest depth of the mailbox that was seen, and of which tenant. Unknown if that is not
+    /// this tenant.
     pub depth_peak: u64,
     /// The number of the actor's task; 0 before it runs.
     pub task: u64,
@@ -122,7 +123,7 @@ impl CellRecord {
     /// The greatest depth that was seen of the tenant's mailbox; `None` if there is none, or only that of a former tenant.
     pub fn greatest_depth(&self) -> Option<u32> {
         let is_its_own = (self.depth_peak >> 32) as u32 == self.generation();
-        is_its_own.then_some(self.depth_peak as u32).filter(|depth| *depth != 0)
+        is_its_own.then_some(self.depth_peak as u32)
     }
 
     /// The class of the tenant.
@@ -530,12 +531,13 @@ impl<'a> TaskMap<'a> {
         })
     }
 
-    /// Removes the entry of `task`. Wait-free.
-    pub fn remove(&self, task: u64, target: Target) {
+    /// Removes the entry of `task`. Of several threads that remove it, one gets true. Wait-free.
+    pub fn remove(&self, task: u64, target: Target) -> bool {
         let entry = target.word(task);
-        if let Some(word) = self.words(task).find(|word| word.load(Ordering::Relaxed) == entry) {
-            word.store(0, Ordering::Relaxed);
-        }
+        self.words(task).any(|word| {
+            word.load(Ordering::Relaxed) == entry
+                && word.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
     }
 
     /// The first target of `task` for which `is_it` holds: it compares the number in the cell. Wait-free.
@@ -604,8 +606,11 @@ mod tests {
         let cells = Cells::new(&words, &taken);
         let peak = || read(Words::new(&words)).unwrap().greatest_depth();
         let first = cells.claim(7, 9).unwrap();
-        [3, 9, 4].into_iter().for_each(|depth| cells.raise_depth_peak(first, depth));
-        assert_eq!(peak(), Some(9));
+        assert_eq!(peak(), None, "nobody has looked");
+        for (depth, greatest) in [(0, 0), (3, 3), (9, 9), (4, 9)] {
+            cells.raise_depth_peak(first, depth);
+            assert_eq!(peak(), Some(greatest));
+        }
         cells.free(first.index());
         let second = cells.claim(7, 9).unwrap();
         cells.raise_depth_peak(first, 20);
@@ -703,7 +708,7 @@ mod tests {
             assert_eq!(find(*task, *cell), Some(target(*cell)));
         }
         for (task, cell) in &kept {
-            map.remove(*task, target(*cell));
+            assert!(map.remove(*task, target(*cell)) && !map.remove(*task, target(*cell)));
             assert_eq!(find(*task, *cell), None);
         }
         assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));

@@ -1,7 +1,7 @@
 //! What is counted for each class of instrumented actors, and for each variant of its messages.
 //!
 //! ```text
-//!   class: │ name │ spawned │ stopped │ failures │ restarts │ untracked │ overwritten │ 0 │ handle times │ depths │
+//!   class: │ name │ spawned │ stopped │ failures │ restarts │ untracked │ overwritten │ long polls │ handle times │ depths │
 //!   row:   │ class + 1 │ name of the variant │                     row number c is class number c without a variant
 //!   lane:  │ row 0: handled │ busy_ns │ row 1: handled │ busy_ns │ …                  as in crate::lanes
 //! ```
@@ -57,8 +57,8 @@ pub struct ClassRecord {
     pub untracked: u64,
     /// Starts of actors whose interceptor was replaced by another one, so that nothing counts their messages.
     pub overwritten: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// Polls of its actors that held their worker for long; 0 too if no polls are watched.
+    pub long_polls: u64,
 }
 
 /// Word indices of a [`ClassRecord`].
@@ -79,6 +79,8 @@ pub mod number {
     pub const UNTRACKED: usize = offset_of!(ClassRecord, untracked) / WORD;
     /// [`ClassRecord::overwritten`].
     pub const OVERWRITTEN: usize = offset_of!(ClassRecord, overwritten) / WORD;
+    /// [`ClassRecord::long_polls`].
+    pub const LONG_POLLS: usize = offset_of!(ClassRecord, long_polls) / WORD;
 }
 
 /// Words of the numbers of a class.
@@ -108,7 +110,7 @@ pub const HANDLED_WORDS: usize = 2;
 const _: () = {
     assert!(size_of::<ClassRecord>() == 64 && CLASS_WORDS * WORD == 3136);
     assert!(number::SPAWNED == 1 && number::STOPPED == 2 && number::FAILURES == 3 && number::RESTARTS == 4);
-    assert!(number::UNTRACKED == 5 && number::OVERWRITTEN == 6);
+    assert!(number::UNTRACKED == 5 && number::OVERWRITTEN == 6 && number::LONG_POLLS == 7);
     assert!(size_of::<VariantRecord>() == 16);
 };
 
@@ -188,7 +190,7 @@ mod tests {
         let words = memory(CLASS_WORDS);
         let class = Class::new(&words);
         class.register(9);
-        for (at, number) in (number::SPAWNED..=number::OVERWRITTEN).enumerate() {
+        for (at, number) in (number::SPAWNED..=number::LONG_POLLS).enumerate() {
             class.count(number, at as u64 + 1);
         }
         let mut head = [0; CLASS_HEAD_WORDS];
@@ -202,7 +204,7 @@ mod tests {
             restarts: 4,
             untracked: 5,
             overwritten: 6,
-            reserved: 0,
+            long_polls: 7,
         };
         assert_eq!(record, expected);
     }

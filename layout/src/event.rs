@@ -34,8 +34,8 @@ use crate::sync::AtomicU64;
 use crate::table::Key;
 use crate::words::{self, halves, prefix, quarters};
 
-/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics and the
-/// application's own events are only here.
+/// An event of a node. The JSON is that of `atomr-telemetry`: `kind`, and the fields of the payload. Panics, long polls
+/// and the application's own events are only here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "names and fields say it")]
@@ -53,6 +53,20 @@ pub enum TelemetryEvent {
     DDataUpdated { key: String },
     Panicked(PanicInfo),
     Own(OwnEvent),
+    LongPoll(LongPollInfo),
+}
+
+/// A poll of a task that held its worker for long, as an event. What is unknown is `None`. `task` is where the task was spawned,
+/// in the source; it is told of tasks whose actor is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "names and fields say it")]
+pub struct LongPollInfo {
+    pub duration_ns: u64,
+    pub actor: Option<String>,
+    pub class: Option<String>,
+    pub task: Option<String>,
+    pub tid: Option<u32>,
+    pub thread: Option<String>,
 }
 
 /// An event of the application's own: a text, or the values of a record.
@@ -181,6 +195,7 @@ impl TelemetryEvent {
         "streams",
         "ddata",
         "failures",
+        "runtime",
     ];
 
     /// The kind of the event.
@@ -199,6 +214,7 @@ impl TelemetryEvent {
             Self::DDataUpdated { .. } => EventKind::DDataUpdated,
             Self::Panicked(_) => EventKind::Panicked,
             Self::Own(_) => EventKind::Own,
+            Self::LongPoll(_) => EventKind::LongPoll,
         }
     }
 }
@@ -221,11 +237,12 @@ pub enum EventKind {
     DDataUpdated = 11,
     Panicked = 12,
     Own = 13,
+    LongPoll = 14,
 }
 
 impl EventKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ActorSpawned,
         Self::ActorStopped,
         Self::MailboxSampled,
@@ -239,6 +256,7 @@ impl EventKind {
         Self::DDataUpdated,
         Self::Panicked,
         Self::Own,
+        Self::LongPoll,
     ];
 
     /// The topic of events of this kind; of the application's own the word for all of their topics.
@@ -254,6 +272,7 @@ impl EventKind {
             Self::DDataUpdated => "ddata",
             Self::Panicked => "failures",
             Self::Own => "own",
+            Self::LongPoll => "runtime",
         }
     }
 }
@@ -575,6 +594,15 @@ pub fn encode(
             // Only the application's struct has the bytes of its values.
             texts.cut |= own.record.is_some();
         }
+        TelemetryEvent::LongPoll(poll) => {
+            numbers = [poll.duration_ns, poll.tid.unwrap_or(0).into()];
+            let class = poll.class.as_deref().unwrap_or_default();
+            type_id = if class.is_empty() { 0 } else { intern(class) };
+            texts.put(poll.actor.as_deref().unwrap_or_default());
+            texts.put(poll.thread.as_deref().unwrap_or_default());
+            texts.put(if type_id == 0 { class } else { "" });
+            texts.put(poll.task.as_deref().unwrap_or_default());
+        }
         TelemetryEvent::ClusterChanged(_) => {}
     }
     let cut = texts.cut;
@@ -685,6 +713,7 @@ pub fn decode(
         }
     }
     let own = |at: usize| texts[at].to_owned();
+    let known = |at: usize| Some(own(at)).filter(|text| !text.is_empty());
     let mut typed = |text: &str| if record.type_id == 0 { text.to_owned() } else { name(record.type_id) };
     let event = match kind {
         EventKind::ActorSpawned => {
@@ -749,17 +778,14 @@ pub fn decode(
         }
         EventKind::StreamsGraphFinished => TelemetryEvent::StreamsGraphFinished { id: record.numbers[0] },
         EventKind::DDataUpdated => TelemetryEvent::DDataUpdated { key: own(0) },
-        EventKind::Panicked => {
-            let known = |at: usize| Some(own(at)).filter(|text| !text.is_empty());
-            TelemetryEvent::Panicked(PanicInfo {
-                seq: record.numbers[0],
-                tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
-                thread: known(1),
-                location: own(0),
-                actor: known(2),
-                message: has(event_flags::OPTIONAL).then(|| own(3)),
-            })
-        }
+        EventKind::Panicked => TelemetryEvent::Panicked(PanicInfo {
+            seq: record.numbers[0],
+            tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
+            thread: known(1),
+            location: own(0),
+            actor: known(2),
+            message: has(event_flags::OPTIONAL).then(|| own(3)),
+        }),
         EventKind::Own => {
             let level = Level::ALL.into_iter().find(|level| *level as u64 == record.numbers[0])?;
             let kind = record.numbers[1].checked_sub(1);
@@ -774,6 +800,14 @@ pub fn decode(
                 values: values.unwrap_or_default(),
             })
         }
+        EventKind::LongPoll => TelemetryEvent::LongPoll(LongPollInfo {
+            duration_ns: record.numbers[0],
+            actor: known(0),
+            class: Some(typed(texts[2])).filter(|class| !class.is_empty()),
+            task: known(3),
+            tid: Some(record.numbers[1] as u32).filter(|tid| *tid != 0),
+            thread: known(1),
+        }),
     };
     Some(EventPart { stamp: record.stamp, part: record.part, parts: record.parts, event })
 }

@@ -22,8 +22,12 @@ pub const DEAD_LETTER_TEXT_BYTES: usize = 344;
 pub const DEAD_LETTER_PATH_BYTES: usize = 152;
 /// Bytes of an interned name that are kept.
 pub const NAME_BYTES: usize = 248;
-/// Bytes of a metric's name, unit and help together.
-pub const METRIC_TEXT_BYTES: usize = 240;
+/// Bytes of a metric's name, labels, unit and help together.
+pub const METRIC_TEXT_BYTES: usize = 368;
+/// Bytes of a metric's name. A longer one is refused: two metrics with cut names would look alike.
+pub const METRIC_NAME_BYTES: usize = 248;
+/// Bytes of a metric's unit that are kept.
+pub const METRIC_UNIT_BYTES: usize = 24;
 /// The end of a text that was cut.
 pub const CUT_MARK: &str = "…";
 /// The end of a path that was cut: this mark, then the key as 32 hex digits.
@@ -107,6 +111,8 @@ const _: () = {
     const OTHERS: usize = FAILURE_LOCATION_BYTES + FAILURE_THREAD_BYTES + FAILURE_ACTOR_BYTES;
     assert!(FAILURE_TEXT_BYTES >= OTHERS + FAILURE_TARGET_BYTES + 256);
     assert!(PANIC_TEXT_BYTES >= OTHERS + 144);
+    // The longest name and unit leave labels a quarter of the text.
+    assert!(METRIC_TEXT_BYTES - METRIC_NAME_BYTES - METRIC_UNIT_BYTES >= METRIC_TEXT_BYTES / 4);
     // The number of a class has 16 bits in a cell.
     assert!(MAX_CLASSES <= 1 << 16);
     // Records are whole words.

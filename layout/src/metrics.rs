@@ -1,7 +1,11 @@
 //! Metrics: the description of each counter, gauge and histogram, written into the region itself.
 //!
 //! The first metrics of every region are the built-in ones ([`Builtin`]); the application registers further ones. The
-//! number of a metric is the index of its word in every counter lane.
+//! number of a metric is the index of its word in every counter lane. Metrics of the same name differ in their labels: each
+//! set of labels is a metric of its own, a *series*.
+//!
+//! A metric that the application no longer needs gives its slot back ([`vacate`]), and the slot's next metric has another
+//! ready word. So a reader keeps what it read between two equal loads of that word, as of a seqlock cell.
 //!
 //! ```
 //! use atomscope_layout::metrics::{Kind, describe, read_descriptor};
@@ -13,10 +17,11 @@
 //! assert_eq!(read_descriptor(Words::new(&slot)).unwrap().name, "orders.placed");
 //! ```
 
+use serde::Serialize;
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::histogram::Histogram;
-use crate::limits::{METRIC_TEXT_BYTES, MIN_METRICS};
+use crate::limits::{METRIC_NAME_BYTES, METRIC_TEXT_BYTES, METRIC_UNIT_BYTES, MIN_METRICS};
 use crate::names::put_text;
 use crate::records::{METRIC_WORDS, MetricRecord};
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -32,32 +37,89 @@ pub enum Kind {
     Gauge = 2,
     /// Its word in lane 0 is 1 + the number of its slot in the section of histograms.
     Histogram = 3,
+    /// Its word in lane 0, in two's complement; rises and falls, also below 0.
+    SignedGauge = 4,
+    /// Its word in lane 0, the bits of a number of double precision.
+    FloatGauge = 5,
 }
 
 impl Kind {
-    /// The kind as text.
+    /// All kinds.
+    pub const ALL: [Self; 5] =
+        [Self::Counter, Self::Gauge, Self::Histogram, Self::SignedGauge, Self::FloatGauge];
+
+    /// The kind as text. All gauges are `gauge`: their values show what numbers they have.
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
-            Self::Gauge => "gauge",
+            Self::Gauge | Self::SignedGauge | Self::FloatGauge => "gauge",
             Self::Histogram => "histogram",
+        }
+    }
+
+    /// The value that a metric of this kind has in this word.
+    pub fn value(self, word: u64) -> MetricValue {
+        match self {
+            Self::Counter | Self::Gauge | Self::Histogram => MetricValue::Unsigned(word),
+            Self::SignedGauge => MetricValue::Signed(word as i64),
+            Self::FloatGauge => MetricValue::Float(f64::from_bits(word)),
         }
     }
 }
 
+/// The value of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum MetricValue {
+    /// Of a counter, a histogram or a gauge of the probe.
+    Unsigned(u64),
+    /// Of a gauge that may fall below 0.
+    Signed(i64),
+    /// Of a gauge with fractions. In JSON infinite values and NaN are `null`.
+    Float(f64),
+}
+
+impl MetricValue {
+    /// The value as a number of double precision, exact up to 2⁵³.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Unsigned(value) => value as f64,
+            Self::Signed(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+
+    /// The value, if it is a whole number that is not negative by its kind.
+    pub fn as_u64(self) -> Option<u64> {
+        match self {
+            Self::Unsigned(value) => Some(value),
+            Self::Signed(_) | Self::Float(_) => None,
+        }
+    }
+
+    /// Whether it is 0.
+    pub fn is_zero(self) -> bool {
+        self.as_f64() == 0.0
+    }
+}
+
 /// A metric that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
     /// Dotted name.
     pub name: String,
+    /// Its labels, in the order of their keys, each with its value. The probe's own metrics have none.
+    pub labels: Vec<(String, String)>,
     /// Unit, in words.
     pub unit: String,
     /// What it counts, in one sentence.
     pub help: String,
     /// Counter, gauge or histogram.
     pub kind: Kind,
+    /// Whether the probe itself counts it.
+    pub is_builtin: bool,
     /// Its value at the time of reading; for a histogram its number of values. `None`: unknown, as nothing counts it.
-    pub value: Option<u64>,
+    pub value: Option<MetricValue>,
     /// The histogram, if the metric is one.
     pub histogram: Option<Histogram>,
 }
@@ -232,36 +294,110 @@ builtin! {
     PanicsAbandoned = "failures.panics_abandoned", "panics", Counter;
     /// Panics, errors and warnings of which the process noted nothing, because its list of regions was locked.
     FailuresMissed = "failures.missed", "failures", Counter;
+    /// Times the application asked for a metric and got none, because the slots were full, or because of its name, labels, kind or unit.
+    MetricsUnlisted = "metrics.unlisted", "times", Counter;
+    /// Polls of tasks that held their worker for long: 100 ms, unless the builder says otherwise.
+    LongPolls = "runtime.long_polls", "polls", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);
 
-/// Writes a descriptor that no other thread writes: first the texts, cut if they are too long, then the ready word.
-pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &str) {
-    let mut record = MetricRecord::new_zeroed();
-    let mut used = 0;
-    let mut put = |text: &str, max: usize| {
-        let rest = record.text.get_mut(used..).unwrap_or_default();
-        let (bytes, _) = put_text(rest, max, text);
-        used += bytes;
-        bytes as u16
-    };
-    // Name and unit come first: they identify the metric, so the help text is the one to be cut.
-    let (name, unit, help) = (put(name, 80), put(unit, 24), put(help, METRIC_TEXT_BYTES));
-    (record.name_bytes, record.unit_bytes, record.help_bytes) = (name, unit, help);
-    let words: [u64; METRIC_WORDS] = zerocopy::transmute!(record);
-    words::store(slot.get(1..).unwrap_or_default(), &words[1..]);
-    if let Some(ready) = slot.first() {
-        ready.store(1 << 63 | kind as u64, Ordering::Release);
+/// What is written of a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Description<'a> {
+    /// Its name: [`METRIC_NAME_BYTES`] at most.
+    pub name: &'a str,
+    /// Its labels, in the strict order of their keys. Name and labels are the identity of the metric.
+    pub labels: &'a [(&'a str, &'a str)],
+    /// Its unit.
+    pub unit: &'a str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it counts.
+    pub help: &'a str,
+}
+
+impl Description<'_> {
+    /// Bytes of the labels in the text: each key and each value ends with a zero byte.
+    fn label_bytes(&self) -> usize {
+        self.labels.iter().map(|(key, value)| key.len() + value.len() + 2).sum()
+    }
+
+    /// Whether name, labels and unit fit into a descriptor.
+    pub fn fits(&self) -> bool {
+        let unit = self.unit.len().min(METRIC_UNIT_BYTES);
+        self.name.len() <= METRIC_NAME_BYTES
+            && self.name.len() + self.label_bytes() + unit <= METRIC_TEXT_BYTES
+    }
+
+    /// Writes the descriptor into a slot that no other thread writes and that was never in use, or was [vacated](vacate): first
+    /// the texts, then the ready word. Unit and help are cut if they are too long; a name or labels that do not
+    /// [fit](Self::fits) are cut or left out. `uses` is how many metrics had the slot before.
+    pub fn write(&self, slot: &[AtomicU64], uses: u32) {
+        let mut record = MetricRecord::new_zeroed();
+        let mut used = 0;
+        let mut put = |text: &str, max: usize| {
+            let rest = record.text.get_mut(used..).unwrap_or_default();
+            let (bytes, _) = put_text(rest, max, text);
+            used += bytes;
+            bytes as u16
+        };
+        // Name and labels come first: they identify the metric, so the help text is the one to be cut.
+        let name = put(self.name, METRIC_NAME_BYTES);
+        let mut labels = 0;
+        for text in self.labels.iter().flat_map(|(key, value)| [key, "\0", value, "\0"]) {
+            labels += put(text, METRIC_TEXT_BYTES);
+        }
+        let (unit, help) = (put(self.unit, METRIC_UNIT_BYTES), put(self.help, METRIC_TEXT_BYTES));
+        (record.name_bytes, record.label_bytes) = (name, labels);
+        (record.unit_bytes, record.help_bytes) = (unit, help);
+        let words: [u64; METRIC_WORDS] = zerocopy::transmute!(record);
+        // A reader that sees one of these words sees also that the slot was vacated.
+        fence(Ordering::Release);
+        words::store(slot.get(1..).unwrap_or_default(), &words[1..]);
+        if let Some(ready) = slot.first() {
+            ready.store(READY | u64::from(uses) << KIND_BITS | self.kind as u64, Ordering::Release);
+        }
     }
 }
 
-/// Reads a descriptor without its value. `None` if it is not ready, or holds what no writer stores.
+/// Marks a descriptor whose texts are stored.
+const READY: u64 = 1 << 63;
+/// Bits of the kind in a ready word. The bits between are the number of metrics that had the slot before.
+const KIND_BITS: u32 = 8;
+
+/// Writes the descriptor of a metric without labels into a slot that was never in use.
+pub fn describe(slot: &[AtomicU64], name: &str, unit: &str, kind: Kind, help: &str) {
+    Description { name, labels: &[], unit, kind, help }.write(slot, 0);
+}
+
+/// Takes a metric's descriptor away. After it the caller may change the metric's values and use the slot again: a reader
+/// that sees any of that sees also that the ready word has changed.
+pub fn vacate(slot: &[AtomicU64]) {
+    if let Some(ready) = slot.first() {
+        ready.store(0, Ordering::Relaxed);
+    }
+    fence(Ordering::Release);
+}
+
+/// What `read` finds of the metric in this slot: its descriptor, without a value, and what the caller reads of its values.
+/// `None` if the descriptor is not ready, holds what no writer stores, or changed meanwhile.
+pub fn read_between<T>(slot: Words<'_>, read: impl FnOnce(Metric) -> Option<T>) -> Option<T> {
+    let before = slot.load(0);
+    let found = read(read_descriptor(slot)?)?;
+    fence(Ordering::Acquire);
+    (slot.load(0) == before).then_some(found)
+}
+
+/// Reads a descriptor without its value. `None` if it is not ready, or holds what no writer stores. In a live region it may
+/// change meanwhile: see [`read_between`].
 pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
     let ready = slot.load(0);
     fence(Ordering::Acquire);
-    let kinds = [Kind::Counter, Kind::Gauge, Kind::Histogram];
-    let kind = kinds.into_iter().find(|kind| ready == 1 << 63 | *kind as u64)?;
+    let kind = Kind::ALL.into_iter().find(|kind| ready & ((1 << KIND_BITS) - 1) == *kind as u64)?;
+    if ready & READY == 0 {
+        return None;
+    }
     let mut record = MetricRecord::new_zeroed();
     let mut words = [0u64; METRIC_WORDS];
     slot.copy_to(&mut words);
@@ -270,10 +406,27 @@ pub fn read_descriptor(slot: Words<'_>) -> Option<Metric> {
     let mut take = |bytes: u16| {
         let (text, after) = rest.split_at_checked(bytes as usize)?;
         rest = after;
-        core::str::from_utf8(text).ok().map(str::to_owned)
+        core::str::from_utf8(text).ok()
     };
-    let (name, unit, help) = (take(record.name_bytes)?, take(record.unit_bytes)?, take(record.help_bytes)?);
-    Some(Metric { name, unit, help, kind, value: None, histogram: None })
+    let (name, labels) = (take(record.name_bytes)?.to_owned(), read_labels(take(record.label_bytes)?)?);
+    let (unit, help) = (take(record.unit_bytes)?.to_owned(), take(record.help_bytes)?.to_owned());
+    Some(Metric { name, labels, unit, help, kind, is_builtin: false, value: None, histogram: None })
+}
+
+/// `None` unless each key has a value and is greater than the key before: no object in JSON may have a key twice.
+fn read_labels(text: &str) -> Option<Vec<(String, String)>> {
+    let mut labels: Vec<(String, String)> = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (key, after) = rest.split_once('\0')?;
+        let (value, after) = after.split_once('\0')?;
+        if labels.last().is_some_and(|(last, _)| last.as_str() >= key) {
+            return None;
+        }
+        labels.push((key.to_owned(), value.to_owned()));
+        rest = after;
+    }
+    Some(labels)
 }
 
 #[cfg(all(test, not(atomscope_loom)))]
@@ -290,11 +443,76 @@ mod tests {
         assert!(metric.help.ends_with("x…"));
     }
 
+    fn slot() -> Vec<AtomicU64> {
+        (0..METRIC_WORDS).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    #[test]
+    fn labels_stay_apart_from_the_name_and_whatever_no_writer_stores_is_unreadable() {
+        let slot = slot();
+        let labels = [("node", "a"), ("shard", "")];
+        let described = Description {
+            name: "docs.seen",
+            labels: &labels,
+            unit: "documents",
+            kind: Kind::SignedGauge,
+            help: "",
+        };
+        described.write(&slot, 7);
+        let metric = read_descriptor(Words::new(&slot)).unwrap();
+        let read: Vec<_> = metric.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(
+            (metric.name.as_str(), &read[..], metric.unit.as_str()),
+            ("docs.seen", &labels[..], "documents")
+        );
+        for text in ["a\0b", "a", "b\0\0a\0\0", "a\0\0a\0\0"] {
+            assert_eq!(read_labels(text), None, "{text:?}");
+        }
+        for ready in [0, 7 << KIND_BITS | 4, READY, READY | 6, READY | 7 << KIND_BITS] {
+            slot[0].store(ready, Ordering::Relaxed);
+            assert_eq!(read_descriptor(Words::new(&slot)), None, "{ready:#x}");
+        }
+    }
+
+    #[test]
+    fn a_metric_that_goes_away_while_it_is_read_is_not_told() {
+        let slot = slot();
+        describe(&slot, "old", "", Kind::Gauge, "");
+        let words = Words::new(&slot);
+        assert_eq!(read_between(words, |metric| Some(metric.name)).as_deref(), Some("old"));
+        let renewed = read_between(words, |metric| {
+            vacate(&slot);
+            Description { name: "old", labels: &[], unit: "", kind: Kind::Gauge, help: "" }.write(&slot, 1);
+            Some(metric.name)
+        });
+        assert_eq!(renewed, None);
+    }
+
+    #[test]
+    fn what_fits_is_kept_whole() {
+        let (name, value) = ("n".repeat(METRIC_NAME_BYTES), "v".repeat(METRIC_TEXT_BYTES));
+        let rest = METRIC_TEXT_BYTES - METRIC_NAME_BYTES - METRIC_UNIT_BYTES - "k".len() - 2;
+        let unit = "u".repeat(METRIC_UNIT_BYTES);
+        let of = |bytes: usize| -> (bool, Option<Metric>) {
+            let (labels, slot) = ([("k", &value[..bytes])], slot());
+            let all = Description { name: &name, labels: &labels, unit: &unit, kind: Kind::Gauge, help: "h" };
+            all.write(&slot, 0);
+            (all.fits(), read_descriptor(Words::new(&slot)))
+        };
+        let (fits, metric) = of(rest);
+        let metric = metric.unwrap();
+        assert!(fits && metric.name == name && metric.unit == unit && metric.labels[0].1.len() == rest);
+        assert!(!of(rest + 1).0);
+    }
+
     #[test]
     fn every_builtin_metric_fits_its_descriptor_whole() {
         for (name, unit, _, help) in BUILTIN {
-            assert!(name.len() <= 80 && unit.len() <= 24, "{name}");
+            assert!(unit.len() <= METRIC_UNIT_BYTES, "{name}");
             assert!(name.len() + unit.len() + help.len() <= METRIC_TEXT_BYTES, "{name}");
         }
     }
 }
+
+#[cfg(all(test, atomscope_loom))]
+mod models;

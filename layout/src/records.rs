@@ -280,20 +280,20 @@ pub struct JournalWriteRecord {
     pub text: [u8; JOURNAL_WRITE_TEXT_BYTES],
 }
 
-/// The description of a metric: name, unit, kind and help.
+/// The description of a metric: name, labels, unit, kind and help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MetricRecord {
-    /// 0 until the texts are stored, then `1 << 63 | kind`; see [`crate::metrics::Kind`].
+    /// 0 while the slot has no metric, else `1 << 63 | number of metrics before << 8 | kind`; see [`crate::metrics::Kind`].
     pub ready: u64,
     /// Bytes of the name in the text.
     pub name_bytes: u16,
+    /// Bytes of the labels in the text: key, zero byte, value, zero byte, in the order of the keys.
+    pub label_bytes: u16,
     /// Bytes of the unit in the text.
     pub unit_bytes: u16,
     /// Bytes of the help in the text.
     pub help_bytes: u16,
-    /// Zero.
-    pub reserved: u16,
     /// The texts, one after the other, in the order of their lengths.
     pub text: [u8; METRIC_TEXT_BYTES],
 }
@@ -349,7 +349,7 @@ const _: () = {
     assert!(size_of::<JournalWriteRecord>() == 240);
     assert!(offset_of!(JournalWriteRecord, journal_bytes) == 16);
     assert!(offset_of!(JournalWriteRecord, text) == 24);
-    assert!(size_of::<MetricRecord>() == 256);
+    assert!(size_of::<MetricRecord>() == 384);
     assert!(offset_of!(MetricRecord, name_bytes) == 8);
     assert!(offset_of!(MetricRecord, text) == 16);
 };

@@ -67,7 +67,7 @@ pub struct HeaderRecord {
     pub created_unix_ns: u64,
     /// How many live actors the section of actors was sized for.
     pub actor_capacity: u64,
-    /// Bit 0: previews of messages are recorded. All other bits are zero.
+    /// Bit 0: previews of messages are recorded. Then a bit for each [`Override`]. All other bits are zero.
     pub flags: u64,
     /// Number of built-in metrics.
     pub builtins: u64,
@@ -159,6 +159,43 @@ impl State {
     /// The state with this number.
     pub fn from_word(word: u64) -> Option<Self> {
         [Self::Starting, Self::Running, Self::Stopping, Self::Closed].into_iter().find(|s| *s as u64 == word)
+    }
+}
+
+/// A setting of the region that the node's environment chose, not its program. The header's flags have a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Override {
+    /// The capacity for actors.
+    Actors = 1,
+    /// The events that are kept per lane.
+    Events = 2,
+    /// The number of lanes.
+    Lanes = 3,
+    /// The capacity for metrics.
+    Metrics = 4,
+    /// The directory of the region.
+    Dir = 5,
+}
+
+impl Override {
+    /// All of them, in the order of their bits.
+    pub const ALL: [Self; 5] = [Self::Actors, Self::Events, Self::Lanes, Self::Metrics, Self::Dir];
+
+    /// The environment variable.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Actors => "ATOMSCOPE_ACTORS",
+            Self::Events => "ATOMSCOPE_EVENTS",
+            Self::Lanes => "ATOMSCOPE_LANES",
+            Self::Metrics => "ATOMSCOPE_METRICS",
+            Self::Dir => "ATOMSCOPE_DIR",
+        }
+    }
+
+    /// Its bit in [`HeaderRecord::flags`].
+    pub fn bit(self) -> u64 {
+        1 << self as u64
     }
 }
 
@@ -339,7 +376,7 @@ impl Capacities {
 }
 
 impl Default for Capacities {
-    /// 24,576 live actors, 16,384 of them instrumented, 16 lanes, 1024 dead letters, 1024 events per lane: less than 15.3 MiB.
+    /// 24,576 live actors, 16,384 of them instrumented, 16 lanes, 1024 dead letters, 1024 events per lane: less than 15.9 MiB.
     fn default() -> Self {
         Self {
             actors: 24_576,
@@ -347,10 +384,10 @@ impl Default for Capacities {
             dead_letters: 1024,
             events: 1024,
             names: 1024,
-            metrics: 192,
+            metrics: 1152,
             instances: 512,
             document_bytes: 32 << 10,
-            histograms: 16,
+            histograms: 64,
             journal_writes: 128,
             failures: 64,
             panics: 128,

@@ -11,7 +11,7 @@ use atomscope_layout::dto::{ActorStatus, DeadLetterRecord, NodeSnapshot};
 use atomscope_layout::instances::{Domain, InstanceRecord, lease, shard_region};
 use atomscope_layout::lanes::{Lanes, OVERFLOW};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
-use atomscope_layout::metrics::{self, Builtin, Kind};
+use atomscope_layout::metrics::{self, Builtin, Kind, MetricValue};
 use atomscope_layout::names::Interned;
 use atomscope_layout::records::{
     ACTOR_DEPTH_WORD, ActorRecord, DEAD_LETTER_WORDS, actor_flags, dead_letter_flags,
@@ -595,9 +595,36 @@ fn a_metric_of_the_applications_own_stands_beside_the_builtin_ones() {
     count(&region, 1, Builtin::SamplerRounds, 4);
     let found = region.read().metrics();
     assert_eq!(found.len(), number + 1);
-    assert_eq!((found[number].name.as_str(), found[number].value), ("queue", Some(12)));
+    assert_eq!(
+        (found[number].name.as_str(), found[number].value),
+        ("queue", Some(MetricValue::Unsigned(12)))
+    );
     let rounds = &found[Builtin::SamplerRounds as usize];
-    assert_eq!((rounds.name.as_str(), rounds.kind, rounds.value), ("sampler.rounds", Kind::Counter, Some(4)));
+    assert_eq!(
+        (rounds.name.as_str(), rounds.kind, rounds.value),
+        ("sampler.rounds", Kind::Counter, Some(MetricValue::Unsigned(4)))
+    );
+}
+
+#[test]
+fn a_gauge_may_be_negative_or_have_fractions_and_one_name_has_many_series() {
+    let region = Region::small();
+    let (number, stride) = (metrics::BUILTIN.len(), region.map.metrics.stride);
+    let (slots, counters) = (region.section(region.map.metrics), region.section(region.map.counters));
+    let put = |at: usize, kind, labels: &[(&str, &str)], word: u64| {
+        let described = metrics::Description { name: "load", labels, unit: "1", kind, help: "" };
+        described.write(&slots[(number + at) * stride..], 0);
+        Lanes::new(counters, region.map.counters.stride).set(number + at, word);
+    };
+    put(0, Kind::SignedGauge, &[("node", "a")], -3i64 as u64);
+    put(1, Kind::FloatGauge, &[("node", "b")], (-0.25f64).to_bits());
+    let found = region.read().metrics();
+    let read: Vec<_> =
+        found[number..].iter().map(|metric| (metric.labels[0].1.as_str(), metric.value)).collect();
+    let expected = [("a", Some(MetricValue::Signed(-3))), ("b", Some(MetricValue::Float(-0.25)))];
+    assert_eq!(read, expected);
+    assert!(found[number..].iter().all(|metric| metric.name == "load" && !metric.is_builtin));
+    assert!(found[..number].iter().all(|metric| metric.is_builtin));
 }
 
 #[test]
@@ -624,7 +651,8 @@ fn a_snapshot_holds_the_tree_and_the_letters() {
 #[test]
 fn a_number_that_nothing_counts_is_unknown_until_it_is_not_zero() {
     let region = Region::small();
-    let value = |metric: Builtin| region.read().metrics()[metric as usize].value;
+    let value =
+        |metric: Builtin| region.read().metrics()[metric as usize].value.and_then(MetricValue::as_u64);
     assert_eq!((value(Builtin::DDataUpdates), value(Builtin::KeysUnlisted)), (None, Some(0)));
     region.header().attach(Attachment::DDataStore);
     assert_eq!((value(Builtin::DDataUpdates), value(Builtin::PersistenceEvents)), (Some(0), None));

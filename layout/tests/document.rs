@@ -19,7 +19,7 @@ use atomscope_layout::limits::{
     CUT_MARK, LANE_SLOTS, MAX_ACTORS, MAX_CLASSES, MAX_CLOCK_SAMPLES, MAX_DEAD_LETTERS, MAX_DOCUMENT_BYTES,
     MAX_EVENTS, MAX_FAILURES, MAX_FIELDS, MAX_HISTOGRAMS, MAX_INSTANCES, MAX_INSTRUMENTS, MAX_JOURNAL_WRITES,
     MAX_KINDS, MAX_LANES, MAX_METRICS, MAX_NAMES, MAX_PANICS, MAX_RECORDS, MAX_SECTIONS, MAX_THREADS,
-    MAX_VARIANTS, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
+    MAX_VARIANTS, METRIC_NAME_BYTES, MIN_METRICS, PATH_CUT_MARK, SEPARATION_BYTES,
 };
 use atomscope_layout::metrics::{BUILTIN, Kind};
 use atomscope_layout::own_records::{FieldRecord, FieldType, KindRecord, OwnRecord};
@@ -36,41 +36,10 @@ use atomscope_layout::sync::Ordering;
 use atomscope_layout::table::{Key, Spawned, Stopped};
 use atomscope_layout::threads::ThreadRecord;
 use atomscope_layout::{Capacities, RegionMap};
+use support::tables::{DOCUMENT, Field, chapter, documented, numbers, table};
 use zerocopy::FromZeros;
 
-const DOCUMENT: &str = include_str!("../LAYOUT.md");
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/LAYOUT.md");
-
-/// The text under a heading, up to the next heading.
-fn chapter<'a>(document: &'a str, heading: &str) -> &'a str {
-    let start = document.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading `{heading}`"));
-    let body = &document[start + heading.len() + 2..];
-    &body[..body.find("\n#").map_or(body.len(), |end| end + 1)]
-}
-
-/// The cells of the table under `heading` whose first columns have these names, without backquotes.
-fn table(heading: &str, columns: &[&str]) -> Vec<Vec<String>> {
-    let head = format!("| {} |", columns.join(" | "));
-    let mut lines =
-        chapter(DOCUMENT, heading).lines().skip_while(|line| !line.starts_with(&head[..head.len() - 1]));
-    assert!(lines.next().is_some(), "no table `{head}` under `{heading}`");
-    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
-    let cells = |row: &str| {
-        let row = row.trim_matches('|').replace("\\|", "\u{0}");
-        row.split('|').map(|cell| cell.trim().trim_matches('`').replace('\u{0}', "|")).collect()
-    };
-    rows.map(cells).collect()
-}
-
-/// A field: its name, offset and bytes.
-type Field = (String, usize, usize);
-
-/// The fields of the record under `heading`, as the document has them.
-fn documented(heading: &str) -> Vec<Field> {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
-    let rows = table(heading, &["field", "offset", "bytes", "meaning"]);
-    rows.into_iter().map(|row| (row[0].clone(), number(&row[1]), number(&row[2]))).collect()
-}
 
 /// The fields of a record as the compiler lays them out. It does not compile if a field is missing.
 macro_rules! fields {
@@ -119,7 +88,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
     let kinds = kinds.map(|(name, kind)| (name.to_owned(), kind as usize));
     assert_eq!(numbers("### EndRecord", &["kind", "number"]), kinds);
     assert_eq!(ClockSampleRecord::RATE_ONE, 1 << 40);
-    check(fields!(MetricRecord { ready, name_bytes, unit_bytes, help_bytes, reserved, text }));
+    check(fields!(MetricRecord { ready, name_bytes, label_bytes, unit_bytes, help_bytes, text }));
     check(fields!(ActorRecord {
         control,
         key,
@@ -208,7 +177,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         restarts,
         untracked,
         overwritten,
-        reserved,
+        long_polls,
     }));
     check(fields!(VariantRecord { class, name }));
     check(fields!(ThreadRecord { identity, runtime, parks, since, name, reserved }));
@@ -266,12 +235,6 @@ fn the_header_is_documented_as_it_is() {
         numbers("## State and verdict", &["condition", "bit"]),
         Condition::ALL.map(|c| (format!("{c:?}"), c.bit().trailing_zeros() as usize))
     );
-}
-
-/// Names and numbers of a table of two such columns.
-fn numbers(heading: &str, columns: &[&str]) -> Vec<(String, usize)> {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` under `{heading}`"));
-    table(heading, columns).into_iter().map(|row| (row[0].clone(), number(&row[1]))).collect()
 }
 
 #[test]
@@ -348,6 +311,7 @@ fn the_limits_are_documented_as_they_are() {
         ("MAX_LANES", MAX_LANES),
         ("MAX_METRICS", MAX_METRICS),
         ("MIN_METRICS", MIN_METRICS),
+        ("METRIC_NAME_BYTES", METRIC_NAME_BYTES),
         ("MAX_NAMES", MAX_NAMES),
         ("MAX_ACTORS", MAX_ACTORS),
         ("MAX_DEAD_LETTERS", MAX_DEAD_LETTERS),
@@ -431,6 +395,7 @@ fn the_kinds_of_events_are_documented_as_they_are() {
         EventKind::DDataUpdated,
         EventKind::Panicked,
         EventKind::Own,
+        EventKind::LongPoll,
     ];
     let snake = |name: String| {
         let parts = name.char_indices().map(|(at, c)| match c.is_uppercase() && at > 0 {
@@ -448,16 +413,12 @@ fn the_kinds_of_events_are_documented_as_they_are() {
 #[test]
 fn the_built_in_metrics_are_documented_as_they_are() {
     let known = BUILTIN.iter().enumerate().map(|(number, (name, unit, kind, help))| {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
+        let kind = kind.name();
         [&number.to_string(), *name, *unit, kind, *help].map(str::to_owned).to_vec()
     });
     let documented = table("### MetricRecord", &["number", "name", "unit", "kind", "help"]);
     assert_eq!(documented, known.collect::<Vec<_>>());
-    assert_eq!((Kind::Counter as u64, Kind::Gauge as u64, Kind::Histogram as u64), (1, 2, 3));
+    assert_eq!(Kind::ALL.map(|kind| kind as u64), [1, 2, 3, 4, 5]);
 }
 
 #[test]

@@ -222,6 +222,33 @@ impl TelemetryExtension {
         move |system| drop(Self::new(node, capacity).install(system))
     }
 
+    /// As [`Self::on_start`], for an extension that is made before the system: its region can have other capacities, its builder's
+    /// runtime can be watched, and its handle spawns instrumented actors.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use atomr_core::actor::{Actor, Context, Props};
+    /// # struct Cart;
+    /// # #[async_trait::async_trait]
+    /// # impl Actor for Cart {
+    /// #     type Msg = u32;
+    /// #     async fn handle(&mut self, _: &mut Context<Self>, _: u32) {}
+    /// # }
+    /// use atomr_hosting::ActorSystemBuilder;
+    /// use atomscope_probe::{Region, TelemetryExtension};
+    ///
+    /// let telemetry = TelemetryExtension::with_region(Region::builder("shop-1").actors(1024).build()?);
+    /// let hosted = ActorSystemBuilder::new("shop").on_start(telemetry.clone().install_on_start()).build().await?;
+    /// telemetry.actors.spawn(&hosted.system, Props::create(|| Cart), "cart")?;
+    /// assert_eq!(telemetry.snapshot().actors.flat.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn install_on_start(self: Arc<Self>) -> impl FnOnce(&ActorSystem) + Send + 'static {
+        move |system| drop(self.install(system))
+    }
+
     /// The extension that is installed on `system`. Takes a lock.
     pub fn from_system(system: &ActorSystem) -> Option<Arc<Self>> {
         system.extensions().get::<TelemetryHandle>().map(|handle| handle.0.clone())

@@ -18,11 +18,10 @@ use atomscope_layout::ring::{Ring, Written};
 use atomscope_layout::sync::{Ordering, fence};
 #[cfg(feature = "atomr")]
 use atomscope_layout::words::Words;
-use atomscope_layout::words::{prefix, store};
+use atomscope_layout::words::prefix;
 
 #[cfg(feature = "atomr")]
 use crate::instruments::memory::At;
-use crate::lane;
 #[cfg(feature = "tracing-layer")]
 use crate::process;
 use crate::writer::RegionWriter;
@@ -196,9 +195,7 @@ impl RegionWriter {
         if report.message.is_some() {
             event.flags |= event_flags::OPTIONAL;
         }
-        // Not `own_event_lane`: a thread that gets a lane allocates.
-        let lane = lane::held().filter(|lane| (*lane as usize) < self.map().events.count);
-        self.publish_in(lane.unwrap_or(OVERFLOW), |slot| store(slot, event.words()));
+        self.publish_lean(&event);
         if cut {
             count(Builtin::TextsCut);
         }

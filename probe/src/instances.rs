@@ -173,6 +173,10 @@ impl RegionWriter {
     }
 
     /// Counts `value` in the histogram with the slot number `slot − 1`; 0 stands for no histogram.
+    #[cfg_attr(
+        not(feature = "persistence"),
+        allow(dead_code, reason = "of the subsystems only journals have some")
+    )]
     pub(crate) fn record_histogram(&self, slot: u64, value: u64) {
         let (section, stride) = (self.section(self.map().histograms), self.map().histograms.stride);
         let Some(start) =

@@ -50,7 +50,7 @@
 //! With `ATOMSCOPE=off` in the environment no region is shared and no hook is installed.
 //!
 //! # Features
-//! All but `macros` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
+//! All but `macros`, `metrics` and `tracing-layer` are on by default. Without any the crate has regions, metrics, the bus, the registry and the dead-letter feed.
 //!
 //! | feature | adds |
 //! |---|---|
@@ -66,6 +66,7 @@
 //! | `streams` | wrappers for sources and graphs |
 //! | `leases` | a wrapper for leases |
 //! | `macros` | `#[derive(Variants)]` and `#[observed]` for the actors of an application: see [`observe`] |
+//! | `metrics` | `Region::recorder`: what the program counts through the crate `metrics` is in the region |
 //! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing` |
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
@@ -116,6 +117,8 @@ mod instruments;
 mod lane;
 #[cfg(feature = "leases")]
 pub mod leases;
+#[cfg(all(feature = "atomr", tokio_unstable))]
+mod long_polls;
 #[cfg(feature = "atomr")]
 #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod mailbox;
@@ -130,6 +133,8 @@ pub mod persistence;
 #[allow(dead_code, reason = "used by components, which depend on the features")]
 mod poller;
 mod process;
+#[cfg(feature = "metrics")]
+mod recorder;
 pub mod records;
 mod region;
 #[cfg(target_os = "linux")]
@@ -143,6 +148,7 @@ mod runtime;
 mod runtime_threads;
 mod sampler;
 mod sampling;
+mod series;
 #[cfg(feature = "atomr")]
 pub mod sharding;
 mod signals;
@@ -172,7 +178,9 @@ pub use crate::events::{Events, EventsError, Level, RecordEvents};
 pub use crate::extension::{TelemetryExtension, TelemetryHandle};
 #[cfg(feature = "tracing-layer")]
 pub use crate::failure_layer::FailureLayer;
+#[cfg(feature = "metrics")]
+pub use crate::recorder::MetricsRecorder;
 pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
-pub use crate::region::{Counter, Gauge, Histogram, Region, RegionBuilder};
+pub use crate::region::{Counter, Family, FloatGauge, Gauge, Histogram, Region, RegionBuilder, Timer};
 #[cfg(feature = "atomr")]
 pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};

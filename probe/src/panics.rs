@@ -90,7 +90,7 @@ fn note_of_actor(report: &Report<'_>, tid: u32) -> Option<bool> {
 }
 
 /// The id of the calling thread, as other processes see it; 0 if it is unknown.
-fn thread_id() -> u32 {
+pub(crate) fn thread_id() -> u32 {
     #[cfg(target_os = "linux")]
     return crate::region_file::thread_id();
     #[cfg(not(target_os = "linux"))]

@@ -35,6 +35,12 @@ impl<T> Eq for Latest<T> {}
 // A lock that another thread held at the fork would stay held in the child.
 const _: () = assert!(AtomicCell::<Latest<u8>>::is_lock_free());
 
+impl<T> std::fmt::Debug for PerProcess<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PerProcess")
+    }
+}
+
 impl<T: Send + Sync> PerProcess<T> {
     pub(crate) const fn new() -> Self {
         Self(AtomicCell::new(Latest(None)))
@@ -79,5 +85,25 @@ mod tests {
         assert_eq!((VALUE.get_or_init(|| 3), VALUE.get()), (&3, Some(&3)));
         assert_eq!(VALUE.get_or_init(|| 4), &3);
         assert_eq!(parent.value.get(), Some(&1), "the parent's is left alone");
+    }
+
+    #[test]
+    fn a_child_does_not_wait_for_a_thread_of_its_parent_that_makes_the_value() {
+        static VALUE: PerProcess<u32> = PerProcess::new();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        // As the parent's thread is for a child: it never ends.
+        let parent = std::thread::spawn(move || {
+            let made = || {
+                begun.send(()).unwrap();
+                ends.recv().unwrap();
+                1
+            };
+            *VALUE.entry(std::process::id() + 1).value.get_or_init(made)
+        });
+        begins.recv().unwrap();
+        assert_eq!((VALUE.get(), VALUE.get_or_init(|| 2)), (None, &2));
+        end.send(()).unwrap();
+        assert_eq!((parent.join().unwrap(), VALUE.get()), (1, Some(&2)));
     }
 }

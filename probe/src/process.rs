@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) open: Vec<Weak<RegionWriter>>,
     /// Regions that a thread has used in [`each_open`], until the sampler's next round.
     noted: Vec<Arc<RegionWriter>>,
+    /// What had the last reference to a region on a thread that must not drop it, until the sampler does.
+    last: Vec<RegionWriter>,
     /// Regions that the drop of the last handle has closed, the oldest first.
     #[cfg(target_os = "linux")]
     waiting: Vec<Waiting>,
@@ -188,15 +190,26 @@ impl Process {
         state.noted.reserve(state.open.len());
     }
 
-    /// Drops what [`each_open`] has kept, unless it runs now.
+    /// Drops what [`each_open`] has kept, unless it runs now, and what [`drop_elsewhere`] was given.
     pub(crate) fn drop_noted(&self) {
         let mut state = self.lock();
-        if state.noted.is_empty() || self.noting.load(Ordering::SeqCst) > 0 {
-            return;
+        let last = std::mem::take(&mut state.last);
+        let mut noted = Vec::new();
+        if !state.noted.is_empty() && self.noting.load(Ordering::SeqCst) == 0 {
+            noted.reserve(state.noted.capacity());
+            std::mem::swap(&mut noted, &mut state.noted);
         }
-        let mut noted = Vec::with_capacity(state.noted.capacity());
-        std::mem::swap(&mut noted, &mut state.noted);
         drop(state);
+        drop((noted, last));
+    }
+
+    /// The sampler drops it, if there is a sampler and the lock can be had.
+    #[cfg(feature = "atomr")]
+    fn drop_later(&self, last: RegionWriter) {
+        if let Some(mut state) = self.lock_or_give_up().filter(|state| state.sampler.is_some()) {
+            state.last.push(last);
+            state.sampler.iter().for_each(Thread::unpark);
+        }
     }
 
     /// The failures of which nothing was noted since the last call.
@@ -300,6 +313,15 @@ pub(crate) fn each_open(see: impl FnMut(&RegionWriter)) -> bool {
     PROCESS.get().is_none_or(|process| process.each_open(see))
 }
 
+/// Drops a reference to a closed region from a hook of a worker. If it is the last one, the sampler does it, since that gives memory
+/// back.
+#[cfg(feature = "atomr")]
+pub(crate) fn drop_elsewhere(writer: Arc<RegionWriter>) {
+    if let (Some(last), Some(process)) = (Arc::into_inner(writer), PROCESS.get()) {
+        process.drop_later(last);
+    }
+}
+
 /// A failure was not noted, because [`each_open`] gave up.
 pub(crate) fn count_missed() {
     if let Some(process) = PROCESS.get() {
@@ -381,6 +403,7 @@ mod tests {
         let settings = Settings {
             node: "open",
             actor_capacity: 1,
+            overrides: 0,
             previews: false,
             panics: true,
             poll_interval: Duration::from_secs(1),
@@ -390,6 +413,8 @@ mod tests {
             depth_events: None,
             #[cfg(feature = "atomr")]
             time_every: 1,
+            #[cfg(feature = "atomr")]
+            long_poll: Duration::from_secs(1),
         };
         Arc::new(RegionWriter::new(memory, private_memory(&map).unwrap(), map, &settings))
     }
@@ -404,6 +429,20 @@ mod tests {
         let mut seen = 0;
         assert!(process.each_open(|_| seen += 1));
         assert_eq!(seen, 1);
+    }
+
+    #[test]
+    #[cfg(feature = "atomr")]
+    fn the_sampler_drops_what_a_hook_has_last() {
+        let process = Process::default();
+        let last = |process: &Process| process.lock().last.len();
+        process.drop_later(Arc::into_inner(writer()).unwrap());
+        assert_eq!(last(&process), 0, "there is no sampler");
+        process.lock().sampler = Some(std::thread::current());
+        process.drop_later(Arc::into_inner(writer()).unwrap());
+        assert_eq!(last(&process), 1);
+        process.drop_noted();
+        assert_eq!(last(&process), 0);
     }
 
     #[test]

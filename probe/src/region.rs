@@ -20,4 +20,4 @@ pub use builder::RegionBuilder;
 #[cfg(feature = "atomr")]
 pub(crate) use builder::{DEFAULT_BYTES, most_events};
 pub use handle::Region;
-pub use metrics::{Counter, Gauge, Histogram};
+pub use metrics::{Counter, Family, FloatGauge, Gauge, Histogram, Timer};

@@ -31,15 +31,15 @@ use std::time::Duration;
 
 use atomscope_layout::decode::{self, Beat, Birth, Ending, History, Identity};
 use atomscope_layout::records::HistoryRecord;
-use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, State, header};
+use atomscope_layout::region::{HEADER_BYTES, HeaderRecord, Override, State, header};
 use atomscope_layout::retention::{self, Dead};
 use atomscope_layout::view::{ReaderMemory, WriterMemory};
 use atomscope_layout::words::WORD;
 
 use crate::backing::Backing;
-use crate::clock;
 use crate::error::{CreateError, SpaceUse};
 use crate::identity::{boot_id, pid_namespace, process_start_ticks};
+use crate::{clock, environment};
 
 /// The directory of named segments.
 const SHM_DIR: &str = "/dev/shm";
@@ -51,6 +51,16 @@ const FRESH_BEAT: Duration = Duration::from_secs(3);
 const ALIVE_BYTE: libc::off_t = 0;
 /// The byte of a dead region whose lock shows that another process replaces it.
 const REPLACING_BYTE: libc::off_t = 1;
+
+/// The directory that the environment chose for named segments: `ATOMSCOPE_DIR`, if it is one whose files are in memory.
+pub(crate) fn chosen_dir() -> Option<PathBuf> {
+    let dir = PathBuf::from(environment::set(Override::Dir)?);
+    (dir.is_absolute() && dir.is_dir() && on_disk(&dir).is_ok_and(|is_on_disk| !is_on_disk)).then_some(dir)
+}
+
+fn segment_dir() -> PathBuf {
+    chosen_dir().unwrap_or_else(|| PathBuf::from(SHM_DIR))
+}
 
 /// The object without its memory.
 #[derive(Debug)]
@@ -141,9 +151,7 @@ pub(crate) fn create(
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let unique = format!("{}-{random:016x}", std::process::id());
     let (path, named) = match backing {
-        Backing::Segment => {
-            (Path::new(SHM_DIR).join(format!("atomscope-{}-{unique}", effective_uid())), true)
-        }
+        Backing::Segment => (segment_dir().join(format!("atomscope-{}-{unique}", effective_uid())), true),
         Backing::File { path, .. } => (path.clone(), false),
     };
     let dir = parent(&path);
@@ -462,7 +470,7 @@ impl Mapped {
 /// Makes a segment exclusively, mode 0600.
 fn make_segment(path: &Path, undo: &mut Undo) -> Result<File, CreateError> {
     #[cfg(feature = "shm")]
-    {
+    if parent(path) == Path::new(SHM_DIR) {
         let name = format!("/{}", path.file_name().unwrap_or_default().to_string_lossy());
         let mut segment = shared_memory::ShmemConf::new()
             .size(1)
@@ -473,14 +481,11 @@ fn make_segment(path: &Path, undo: &mut Undo) -> Result<File, CreateError> {
         // The handle is dropped and the segment stays: the handle would keep a second descriptor without access to it.
         segment.set_owner(false);
         drop(segment);
-        open_to_write(path).map_err(|source| system("open", path, source))
+        return open_to_write(path).map_err(|source| system("open", path, source));
     }
-    #[cfg(not(feature = "shm"))]
-    {
-        let file = create_new(path)?;
-        undo.file = Some(path.to_path_buf());
-        Ok(file)
-    }
+    let file = create_new(path)?;
+    undo.file = Some(path.to_path_buf());
+    Ok(file)
 }
 
 /// The system's error, which the crate turned into a number.
@@ -629,7 +634,7 @@ pub(crate) fn open_regions() -> usize {
 
 /// Free bytes for named segments, if their file system has a limit.
 pub(crate) fn free_bytes() -> Option<u64> {
-    let volume = statvfs(Path::new(SHM_DIR)).ok().filter(|volume| volume.f_blocks > 0)?;
+    let volume = statvfs(&segment_dir()).ok().filter(|volume| volume.f_blocks > 0)?;
     Some(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
 
@@ -652,7 +657,7 @@ fn no_space(dir: &Path, needed: u64) -> CreateError {
         used.other_bytes = volume.f_blocks.saturating_sub(volume.f_bfree).saturating_mul(volume.f_frsize);
     }
     let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
-    let regions = if device(dir) == device(Path::new(SHM_DIR)) { own_segments() } else { Vec::new() };
+    let regions = if device(dir) == device(&segment_dir()) { own_segments() } else { Vec::new() };
     for OwnSegment { bytes, state, .. } in regions {
         let (count, sum) = match state {
             SegmentState::Live => (&mut used.live_regions, &mut used.live_bytes),
@@ -893,7 +898,7 @@ fn is_waiting_for_exit(header: &Header, meta: &fs::Metadata) -> bool {
 fn own_segments() -> Vec<OwnSegment> {
     let uid = effective_uid();
     let prefix = format!("atomscope-{uid}-");
-    let entries = fs::read_dir(SHM_DIR).into_iter().flatten().filter_map(Result::ok);
+    let entries = fs::read_dir(segment_dir()).into_iter().flatten().filter_map(Result::ok);
     entries
         .filter(|entry| entry.file_name().as_bytes().starts_with(prefix.as_bytes()))
         .filter_map(|entry| {
@@ -959,7 +964,7 @@ fn dead_segments(node: &str) -> Vec<(Box<DeadSegment>, u64)> {
 /// before it published them.
 pub(crate) fn remove_old_dead(node: &str) {
     let dead = dead_segments(node);
-    let file_system = statvfs(Path::new(SHM_DIR)).ok().filter(|volume| volume.f_blocks > 0);
+    let file_system = statvfs(&segment_dir()).ok().filter(|volume| volume.f_blocks > 0);
     let file_system_bytes =
         file_system.map_or(u64::MAX, |volume| volume.f_blocks.saturating_mul(volume.f_frsize));
     let newest_first = dead.iter().map(|(segment, bytes)| Dead {

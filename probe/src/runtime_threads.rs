@@ -1,7 +1,8 @@
 //! The threads of an async runtime that is watched from its builder.
 //!
 //! tokio's builder has hooks for the start and the end of a thread, and for a worker that goes to sleep or wakes up. It keeps one
-//! of each kind, so the application's own are called by those of the probe.
+//! of each kind, so the application's own are called by those of the probe. With `--cfg tokio_unstable` it has hooks for the
+//! polls of tasks, too: [`crate::long_polls`].
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,9 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use atomscope_layout::threads::{Thread, Threads};
+#[cfg(tokio_unstable)]
+use tokio::runtime::TaskMeta;
 use tokio::runtime::{Builder, Handle};
 
 use crate::environment::turned_off;
+#[cfg(tokio_unstable)]
+use crate::long_polls::LongPolls;
+use crate::process;
 use crate::region::Region;
 use crate::runtime;
 #[cfg(target_os = "linux")]
@@ -51,6 +57,8 @@ impl private::Watch for &mut Builder {
 }
 
 type Hook = Box<dyn Fn() + Send + Sync>;
+#[cfg(tokio_unstable)]
+type TaskHook = Box<dyn Fn(&TaskMeta<'_>) + Send + Sync>;
 
 /// The builder of a runtime with the application's own hooks. tokio keeps one hook of each kind, so hooks that are set on the
 /// builder itself and those of the probe replace each other.
@@ -71,6 +79,10 @@ pub struct ThreadHooks<'a> {
     stop: Option<Hook>,
     park: Option<Hook>,
     unpark: Option<Hook>,
+    #[cfg(tokio_unstable)]
+    before_poll: Option<TaskHook>,
+    #[cfg(tokio_unstable)]
+    after_poll: Option<TaskHook>,
 }
 
 impl fmt::Debug for ThreadHooks<'_> {
@@ -94,7 +106,17 @@ macro_rules! hooks {
 impl<'a> ThreadHooks<'a> {
     /// No hooks yet.
     pub fn of(builder: &'a mut Builder) -> Self {
-        Self { builder, start: None, stop: None, park: None, unpark: None }
+        Self {
+            builder,
+            start: None,
+            stop: None,
+            park: None,
+            unpark: None,
+            #[cfg(tokio_unstable)]
+            before_poll: None,
+            #[cfg(tokio_unstable)]
+            after_poll: None,
+        }
     }
 
     hooks! {
@@ -103,17 +125,53 @@ impl<'a> ThreadHooks<'a> {
         on_thread_park park "a worker goes to sleep";
         on_thread_unpark unpark "a worker has woken up";
     }
+
+    /// Calls `hook` before each poll of a task, as the method of the builder does. Only with `--cfg tokio_unstable`.
+    #[cfg(tokio_unstable)]
+    pub fn on_before_task_poll(mut self, hook: impl Fn(&TaskMeta<'_>) + Send + Sync + 'static) -> Self {
+        self.before_poll = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` after each poll of a task, as the method of the builder does. Only with `--cfg tokio_unstable`.
+    #[cfg(tokio_unstable)]
+    pub fn on_after_task_poll(mut self, hook: impl Fn(&TaskMeta<'_>) + Send + Sync + 'static) -> Self {
+        self.after_poll = Some(Box::new(hook));
+        self
+    }
 }
 
 impl private::Watch for ThreadHooks<'_> {
     fn watch(self, region: &Region, _: &AtomicBool) {
+        #[cfg(tokio_unstable)]
+        let Self { builder, start, stop, park, unpark, before_poll, after_poll } = self;
+        #[cfg(not(tokio_unstable))]
         let Self { builder, start, stop, park, unpark } = self;
         if turned_off() {
             start.map(|hook| builder.on_thread_start(hook));
             stop.map(|hook| builder.on_thread_stop(hook));
             park.map(|hook| builder.on_thread_park(hook));
             unpark.map(|hook| builder.on_thread_unpark(hook));
+            #[cfg(tokio_unstable)]
+            {
+                before_poll.map(|hook| builder.on_before_task_poll(hook));
+                after_poll.map(|hook| builder.on_after_task_poll(hook));
+            }
             return;
+        }
+        #[cfg(tokio_unstable)]
+        {
+            // The application's hooks are no part of the poll.
+            let polls = LongPolls::of(&region.writer);
+            let begins = polls.clone();
+            builder.on_before_task_poll(move |task| {
+                before_poll.iter().for_each(|hook| hook(task));
+                begins.begins();
+            });
+            builder.on_after_task_poll(move |task| {
+                polls.ends(task);
+                after_poll.iter().for_each(|hook| hook(task));
+            });
         }
         let (writer, runtime) = (Arc::downgrade(&region.writer), region.writer.next_runtime());
         let watched = Arc::new(Watched { writer, runtime });
@@ -185,20 +243,24 @@ impl Drop for Slot {
 }
 
 impl Watched {
-    /// The region, unless it is closed.
+    /// What `use_it` makes of the region, unless it is closed.
     #[inline]
-    fn writer(&self) -> Option<Arc<RegionWriter>> {
-        self.writer.upgrade().filter(|writer| !writer.is_closing())
+    fn with_writer<T>(&self, use_it: impl FnOnce(&RegionWriter) -> T) -> Option<T> {
+        let writer = self.writer.upgrade()?;
+        let made = (!writer.is_closing()).then(|| use_it(&writer));
+        process::drop_elsewhere(writer);
+        made
     }
 
     /// Calls `change` with the slot of this number and a stamp.
     #[inline]
     fn change(&self, number: usize, change: impl FnOnce(&Thread<'_>, u64)) {
-        let Some(writer) = self.writer() else { return };
-        let threads = Threads::new(writer.section(writer.map().threads));
-        if let Some(thread) = threads.thread(number) {
-            change(&thread, writer.ticks());
-        }
+        self.with_writer(|writer| {
+            let threads = Threads::new(writer.section(writer.map().threads));
+            if let Some(thread) = threads.thread(number) {
+                change(&thread, writer.ticks());
+            }
+        });
     }
 
     /// Calls `change` with the slot of this thread and a stamp. No lock, no allocation and no system call, once the thread has a
@@ -223,11 +285,14 @@ impl Watched {
     #[cold]
     fn claim(self: &Arc<Self>, slot: &Slot) {
         slot.end();
-        let Some(writer) = self.writer() else { return };
-        let (tid, name) = this_thread();
-        let words = writer.section(writer.map().threads);
-        let tid = u32::try_from(tid).unwrap_or(0);
-        slot.number.set(Threads::new(words).claim(tid, self.runtime, name, writer.ticks()));
+        let claimed = self.with_writer(|writer| {
+            let (tid, name) = this_thread();
+            let words = writer.section(writer.map().threads);
+            let tid = u32::try_from(tid).unwrap_or(0);
+            Threads::new(words).claim(tid, self.runtime, name, writer.ticks())
+        });
+        let Some(number) = claimed else { return };
+        slot.number.set(number);
         if let Ok(mut watched) = slot.watched.try_borrow_mut() {
             *watched = Some(self.clone());
             slot.of.set(Arc::as_ptr(self).addr());

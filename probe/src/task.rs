@@ -27,7 +27,8 @@ impl Hasher for Number {
     }
 }
 
-fn number(id: Id) -> u64 {
+/// The number of a task.
+pub(crate) fn number(id: Id) -> u64 {
     let mut number = Number::default();
     id.hash(&mut number);
     number.finish()

@@ -64,7 +64,7 @@ impl TelemetryExtension {
         })
     }
 
-    /// Records an event of another telemetry. Ignores events of actors, dead letters and panics, which come through the
+    /// Records an event of another telemetry. Ignores events of actors, dead letters, panics and long polls, which come through the
     /// hooks. Takes locks and allocates; not for hot paths.
     pub fn record_event(&self, event: TelemetryEvent) {
         match event {
@@ -73,7 +73,8 @@ impl TelemetryExtension {
             | TelemetryEvent::MailboxSampled { .. }
             | TelemetryEvent::DeadLetter(_)
             | TelemetryEvent::Panicked(_)
-            | TelemetryEvent::Own(_) => {}
+            | TelemetryEvent::Own(_)
+            | TelemetryEvent::LongPoll(_) => {}
             TelemetryEvent::ClusterChanged(change) => {
                 let mut state = self.cluster.snapshot();
                 apply(&mut state, change);

@@ -18,8 +18,8 @@ use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord};
 use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
-use atomscope_layout::metrics::{BUILTIN, Builtin, Kind};
-#[cfg(feature = "persistence")]
+use atomscope_layout::metrics::Builtin;
+#[cfg(any(feature = "persistence", tokio_unstable))]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
@@ -27,6 +27,8 @@ use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Table;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, store};
+#[cfg(feature = "atomr")]
+use crossbeam_utils::atomic::AtomicCell;
 
 use crate::clock::{self, Clock};
 use crate::clock_samples::ClockSamples;
@@ -50,10 +52,13 @@ use crate::lane;
 #[cfg(feature = "atomr")]
 use crate::mailbox::Mailboxes;
 use crate::names::Names;
+#[cfg(feature = "atomr")]
+use crate::per_process::PerProcess;
 use crate::records::registered::Records;
 #[cfg(target_os = "linux")]
 use crate::region_file::{self, Leaked, Object};
 use crate::rounds::Rounds;
+use crate::series::Registry;
 use crate::tables::Tables;
 #[cfg(feature = "atomr")]
 use crate::workers::Workers;
@@ -63,6 +68,8 @@ use crate::workers::Workers;
 pub(crate) struct Settings<'a> {
     pub(crate) node: &'a str,
     pub(crate) actor_capacity: usize,
+    /// The bits of the settings that the environment chose.
+    pub(crate) overrides: u64,
     pub(crate) previews: bool,
     pub(crate) panics: bool,
     pub(crate) poll_interval: Duration,
@@ -73,6 +80,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) depth_events: Option<Duration>,
     #[cfg(feature = "atomr")]
     pub(crate) time_every: u64,
+    #[cfg(feature = "atomr")]
+    pub(crate) long_poll: Duration,
 }
 
 /// The writer behind all handles of a region.
@@ -102,9 +111,8 @@ pub(crate) struct RegionWriter {
     names: Names,
     pub(crate) counts: InstanceCounts,
     pub(crate) documents: Mutex<()>,
-    pub(crate) histograms: AtomicUsize,
     pub(crate) polls: Polls,
-    pub(crate) metrics: Mutex<Vec<(String, Kind)>>,
+    pub(crate) metrics: Mutex<Registry>,
     pub(crate) records: Records,
     pub(crate) rounds: Mutex<Rounds>,
     #[cfg(feature = "atomr")]
@@ -128,12 +136,22 @@ pub(crate) struct RegionWriter {
     /// The mailboxes whose depths are read.
     #[cfg(feature = "atomr")]
     pub(crate) mailboxes: Option<Mailboxes>,
-    /// None inside: the environment turns the probe off.
+    /// What `made` has, as a load finds it.
     #[cfg(feature = "atomr")]
-    instruments: OnceLock<Option<&'static Instruments>>,
+    instruments: AtomicCell<Option<&'static Instruments>>,
+    /// None inside: the environment turns the probe off. A child that was forked while a thread made them does not wait for that
+    /// thread.
+    #[cfg(feature = "atomr")]
+    made: PerProcess<Option<&'static Instruments>>,
+    #[cfg(feature = "atomr")]
+    has_no_instruments: AtomicBool,
     /// One message in so many is timed, a power of two.
     #[cfg(feature = "atomr")]
     time_every: u64,
+    /// A poll that lasts so long is told.
+    #[cfg(feature = "atomr")]
+    #[cfg_attr(not(tokio_unstable), allow(dead_code, reason = "no polls are watched"))]
+    pub(crate) long_poll: Duration,
 }
 
 /// Polls a component; false once the component is gone.
@@ -187,7 +205,7 @@ impl RegionWriter {
             pid_namespace: pid_namespace().unwrap_or(0),
             created_unix_ns: now.unix_ns,
             actor_capacity: settings.actor_capacity as u64,
-            flags: u64::from(settings.previews),
+            flags: u64::from(settings.previews) | settings.overrides,
             builtins: 0,
             reserved: 0,
         };
@@ -218,11 +236,8 @@ impl RegionWriter {
             panics: settings.panics,
             counts: InstanceCounts::default(),
             documents: Mutex::default(),
-            histograms: AtomicUsize::new(0),
             polls: Polls::new(settings.poll_interval),
-            metrics: Mutex::new(
-                BUILTIN.iter().map(|(name, _, kind, _)| ((*name).to_owned(), *kind)).collect(),
-            ),
+            metrics: Mutex::default(),
             records: Records::default(),
             rounds: Mutex::default(),
             #[cfg(feature = "atomr")]
@@ -241,9 +256,15 @@ impl RegionWriter {
             #[cfg(feature = "atomr")]
             mailboxes: settings.depth.then(|| Mailboxes::new(settings.depth_events)),
             #[cfg(feature = "atomr")]
-            instruments: OnceLock::new(),
+            instruments: AtomicCell::new(None),
+            #[cfg(feature = "atomr")]
+            made: PerProcess::new(),
+            #[cfg(feature = "atomr")]
+            has_no_instruments: AtomicBool::new(false),
             #[cfg(feature = "atomr")]
             time_every: settings.time_every,
+            #[cfg(feature = "atomr")]
+            long_poll: settings.long_poll,
         }
     }
 
@@ -310,6 +331,11 @@ impl RegionWriter {
         [self.memory.words(), self.private.words()]
     }
 
+    /// Some words of the region, with the memory that they stand in, for a handle.
+    pub(crate) fn part(&self, words: std::ops::Range<usize>) -> Option<WriterMemory> {
+        self.memory.part(words)
+    }
+
     #[inline]
     pub(crate) fn section(&self, section: Section) -> &[AtomicU64] {
         self.memory.words().get(section.range()).unwrap_or_default()
@@ -354,7 +380,7 @@ impl RegionWriter {
     /// Whether these are the region's.
     #[cfg(feature = "atomr")]
     pub(crate) fn has_instruments(&self, instruments: &'static Instruments) -> bool {
-        self.instruments.get().is_some_and(|own| own.is_some_and(|own| std::ptr::eq(own, instruments)))
+        self.instruments.load().is_some_and(|own| std::ptr::eq(own, instruments))
     }
 
     /// The record of an actor with a cell is to stand in this slot of the table.
@@ -400,6 +426,12 @@ impl RegionWriter {
             }
             _ => self.publish_without_lane(write),
         }
+    }
+
+    /// As [`Self::publish`], and without an allocation: a thread without a lane gets none, since it would allocate.
+    pub(crate) fn publish_lean(&self, record: &EventRecord) {
+        let lane = lane::held().filter(|lane| (*lane as usize) < self.map.events.count);
+        self.publish_in(lane.unwrap_or(OVERFLOW), |slot| store(slot, record.words()));
     }
 
     #[cold]
@@ -467,6 +499,19 @@ impl RegionWriter {
         lane::stamp(ticks, cause)
     }
 
+    /// So many ticks of the clock are in this time.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn ticks_in(&self, time: Duration) -> u64 {
+        let ticks = time.as_nanos().saturating_mul(u128::from(ClockSampleRecord::RATE_ONE));
+        u64::try_from(ticks / u128::from(self.tick_length.max(1))).unwrap_or(u64::MAX)
+    }
+
+    /// So many nanoseconds are in these ticks.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn ns_in(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
+    }
+
     /// Nanoseconds since [`Self::ticks`] returned `since_ticks`, with the resolution of the hot paths' clock.
     #[cfg(feature = "persistence")]
     pub(crate) fn elapsed_ns(&self, since_ticks: u64) -> u64 {
@@ -493,7 +538,17 @@ impl RegionWriter {
     #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
     #[inline]
     pub(crate) fn instruments(&self) -> Option<&'static Instruments> {
-        *self.instruments.get_or_init(|| {
+        match self.instruments.load() {
+            None if !self.has_no_instruments.load(Ordering::Relaxed) => self.make_instruments(),
+            found => found,
+        }
+    }
+
+    #[cfg(feature = "atomr")]
+    #[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
+    #[cold]
+    fn make_instruments(&self) -> Option<&'static Instruments> {
+        let made = *self.made.get_or_init(|| {
             let parts = Parts {
                 memory: &self.memory,
                 map: &self.map,
@@ -511,7 +566,10 @@ impl RegionWriter {
                 let _ = self.leaked.set(Arc::new(object.leaked()));
             }
             Some(instruments)
-        })
+        });
+        self.instruments.store(made);
+        self.has_no_instruments.store(made.is_none(), Ordering::Relaxed);
+        made
     }
 }
 

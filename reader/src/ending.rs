@@ -104,6 +104,15 @@ impl End {
         })
     }
 
+    /// How the node ended, in a word or two that are safe to print: `exit 0`, `SIGTERM`, or `exit unknown`.
+    pub fn word(&self) -> String {
+        match self.ending.how {
+            How::Exit(code) => format!("exit {code}"),
+            How::Signal { number, .. } => signal(number),
+            How::Unknown => "exit unknown".to_owned(),
+        }
+    }
+
     /// [`Self::text`], with the time since.
     pub fn text_with_age(&self) -> Option<String> {
         let ago = self.age.map(|age| format!(", {} ago", duration(age))).unwrap_or_default();

@@ -168,6 +168,22 @@ impl Search {
         }
     }
 
+    /// Whether `target` names this region. Of several regions that a target names, all do.
+    pub fn is_meant(&self, target: &Target, summary: &RegionSummary) -> bool {
+        match target {
+            Target::Only => true,
+            Target::NoProcess(_) => false,
+            Target::Node(name) => is_named(summary, name),
+            Target::File(path) => summary.path == *path,
+            Target::Process { pid, system } => {
+                let name = summary.identity.system.as_deref().unwrap_or_default();
+                let is_system =
+                    system.as_deref().is_none_or(|system| same_text(system, name, header::SYSTEM));
+                summary.pid() == *pid && is_system
+            }
+        }
+    }
+
     /// The summary of the first of `targets` that is a live node, made later than `last` and none of `known`. `None` if
     /// there is none yet; errors count as that.
     pub fn successor(

@@ -78,6 +78,14 @@ impl LastMoment {
     }
 }
 
+/// How often the lanes are read in one poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passes {
+    None,
+    One,
+    Two,
+}
+
 /// Why no more events of a node will come.
 #[derive(Debug)]
 pub enum End {
@@ -204,33 +212,42 @@ impl NodeFollower {
     /// It costs a few system calls, a read of each lane and a copy of each new event. `source` is the caller's number for
     /// this node; [`due`] merges the items of several nodes.
     pub fn poll(&mut self, source: usize) -> Vec<Item> {
-        self.poll_passes(source, false)
+        self.poll_passes(source, Passes::One)
     }
 
     /// As [`Self::poll`], but reads the lanes a second time, for events that were published during the first pass and
     /// happened before events that it saw.
     pub fn poll_twice(&mut self, source: usize) -> Vec<Item> {
-        self.poll_passes(source, true)
+        self.poll_passes(source, Passes::Two)
     }
 
-    fn poll_passes(&mut self, source: usize, twice: bool) -> Vec<Item> {
+    /// As [`Self::poll`], but reads no events. A later poll counts those that the lanes have lost by then.
+    pub fn look(&mut self) -> Vec<Item> {
+        self.poll_passes(0, Passes::None)
+    }
+
+    fn poll_passes(&mut self, source: usize, passes: Passes) -> Vec<Item> {
         if self.end.is_some() {
             return Vec::new();
         }
-        self.try_poll(source, twice).unwrap_or_else(|error| {
+        self.try_poll(source, passes).unwrap_or_else(|error| {
             self.end = Some(End::Failed(error));
             Vec::new()
         })
     }
 
-    fn try_poll(&mut self, source: usize, twice: bool) -> Result<Vec<Item>, AttachError> {
+    fn try_poll(&mut self, source: usize, wanted: Passes) -> Result<Vec<Item>, AttachError> {
         // Judged before the lanes are read: a node that is dead now has published all its events.
         let liveness = self.region.liveness()?;
         let ended = self.last_moment.is_over(&liveness) || self.region.dump_info().is_some();
         let reader = self.region.reader()?;
-        let mut passes =
-            vec![if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) }];
-        if twice && !ended {
+        let mut passes = Vec::new();
+        if wanted != Passes::None {
+            let first =
+                if ended { self.follower.last_batch(&reader) } else { self.follower.next_batch(&reader) };
+            passes.push(first);
+        }
+        if wanted == Passes::Two && !ended {
             passes.push(self.follower.next_batch(&reader));
         }
         // Read after the events, so that it has the clock samples of all their stamps.

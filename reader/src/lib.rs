@@ -76,6 +76,7 @@
 //! - [`threads`] reads what the kernel counts of a node's threads. With the feature `stacks`, the module of that name reads their
 //!   stacks, and `stuck` finds calls that do not come back.
 //! - [`in_flight`] lists the handlers of instrumented actors that have not ended, also those of a node that died.
+//! - [`export`] gives the data of all nodes to exporters, and has the families of Prometheus and OpenMetrics.
 //! - [`raw`] copies a region into a file that every command reads; [`redact`] replaces the names in a snapshot or a copy.
 //! - [`text`] makes text and JSON safe to print. Names in a region come from the application, so print none without it.
 //! - [`process`] and [`hidden`] read `/proc`, and [`system`] makes the system calls. A program should call
@@ -100,6 +101,7 @@ pub use atomscope_layout as layout;
 pub mod attach;
 mod cgroup;
 pub mod ending;
+pub mod export;
 pub mod find;
 pub mod follow;
 pub mod hidden;

@@ -3,8 +3,10 @@
 mod actors;
 pub mod arguments;
 pub mod ascii;
+mod deploy;
 mod doctor;
 mod dump;
+mod export;
 mod grouped;
 mod help;
 mod hot;
@@ -51,8 +53,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stacks(args) => stacks::stacks(&cli.search, args),
         Command::Stuck(args) => stuck::stuck(&cli.search, args),
         Command::Tail(args) => tail::tail(&cli.search, args),
+        Command::Export(args) => export::export(&cli.search, args),
         Command::Prune(args) => prune::prune(&cli.search, &args),
         Command::Doctor(args) => doctor::doctor(&cli.search, args),
+        Command::Deploy(args) => deploy::deploy(&args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
     }

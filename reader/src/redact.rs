@@ -86,6 +86,7 @@ impl Redactor {
             dead_letters,
             failures,
             metrics,
+            classes,
             instruments,
             runtime_threads,
             own_records,
@@ -110,6 +111,7 @@ impl Redactor {
             status.spawned_at = actor.spawned_unix_ns.map(rfc3339).unwrap_or_default();
         };
         actors.rewrite(rewritten, |name| self.name(name));
+        classes.iter_mut().for_each(|class| class.name = self.name(&class.name));
         for class in &mut instruments.classes {
             class.class = class.class.as_deref().map(|name| self.name(name));
             for VariantStats { variant, .. } in &mut class.variants {
@@ -166,6 +168,10 @@ impl Redactor {
         });
         if !ours {
             metric.name = self.name(&metric.name);
+            for text in metric.labels.iter_mut().flat_map(|(key, value)| [key, value]) {
+                *text = self.name(text);
+            }
+            metric.labels.sort();
             (metric.unit, metric.help) = (String::new(), String::new());
         }
     }

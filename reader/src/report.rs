@@ -13,6 +13,7 @@ pub mod list;
 pub mod nodes;
 pub mod rates;
 pub mod records;
+pub mod series;
 pub mod subsystems;
 pub mod tone;
 pub mod usage;

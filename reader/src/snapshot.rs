@@ -12,7 +12,7 @@ use atomscope_layout::decode::{
     ActorList, ActorTotals, Beat, Class, DeadLetters, Failures, Identity, Instruments, Moment, OwnRecords,
     RegionReader, RuntimeThreads, Tally,
 };
-use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
+use atomscope_layout::metrics::{BUILTIN, Builtin, Metric, MetricValue};
 
 use crate::attach::{AttachError, Region};
 use crate::liveness::{Liveness, STALE, Verdict};
@@ -215,8 +215,8 @@ impl Snapshot {
     /// The value of a built-in metric; `None` if nothing counts it, 0 if the node is older than the metric.
     pub fn builtin_if_known(&self, metric: Builtin) -> Option<u64> {
         let name = BUILTIN[metric as usize].0;
-        match self.metrics.iter().find(|metric| metric.name == name) {
-            Some(metric) => metric.value,
+        match self.metrics.iter().find(|metric| metric.is_builtin && metric.name == name) {
+            Some(metric) => metric.value.and_then(MetricValue::as_u64),
             None => Some(0),
         }
     }

@@ -97,7 +97,7 @@ FIRST_PID_NAMESPACE = 0xEFFFFFFC
 # For each section: id, least count, least stride.
 SECTIONS = {
     "counters": (1, 1, 256),
-    "metrics": (2, 96, 256),
+    "metrics": (2, 96, 384),
     "names": (3, 1, 256),
     "actors": (4, 1, 320),
     "dead letters": (5, 2, 384),
@@ -186,6 +186,7 @@ ATTACHMENTS = [
     ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks, parked, away_ns"),
     ("failures.panics", ""),
     ("failures.errors, failures.warnings", ""),
+    ("runtime.long_polls", ""),
 ]
 
 
@@ -253,6 +254,20 @@ def take_texts(text, lengths):
             raise Unreadable from None
         at += length
     return texts
+
+
+def label_pairs(text):
+    """The labels of a metric, in the strict order of their keys."""
+    if not text:
+        return {}
+    parts = text.split("\0")
+    keys = parts[:-1:2]
+    if parts[-1] or len(parts) % 2 == 0:
+        raise Unreadable
+    encoded = [key.encode() for key in keys]
+    if any(one >= next_one for one, next_one in zip(encoded, encoded[1:])):
+        raise Unreadable
+    return dict(zip(keys, parts[1::2]))
 
 
 def key_text(key):
@@ -472,17 +487,23 @@ class Region:
         section, all_metrics, attached = self.sections["metrics"], [], self.attached()
         for number in range(section.count):
             offset = section.offset + number * section.stride
-            kinds = {READY | 1: "counter", READY | 2: "gauge", READY | 3: "histogram"}
-            kind = kinds.get(self.words.load(offset))
-            if kind is None:
+            ready = self.words.load(offset)
+            kind = {1: "counter", 2: "gauge", 3: "histogram", 4: "gauge", 5: "gauge"}.get(ready & 0xFF)
+            if kind is None or not ready & READY:
                 continue
-            record = self.words.copy(offset, 256)
+            record = self.words.copy(offset, 384)
             try:
-                name, unit, text = take_texts(record[16:256], struct.unpack_from("<3H", record, 8))
+                name, labels, unit, text = take_texts(record[16:384], struct.unpack_from("<4H", record, 8))
+                labels = label_pairs(labels)
             except Unreadable:
                 continue
             value = self.counter(number) if kind == "counter" else self.gauge(number)
-            metric = {"name": name, "unit": unit, "kind": kind, "help": text, "value": value}
+            if ready & 0xFF == 4:
+                value = struct.unpack("<q", struct.pack("<Q", value))[0]
+            elif ready & 0xFF == 5:
+                value = struct.unpack("<d", struct.pack("<Q", value))[0]
+                value = value if math.isfinite(value) else None
+            metric = {"name": name, "labels": labels, "unit": unit, "kind": kind, "help": text, "value": value}
             if kind == "histogram":
                 if not 1 <= value <= self.sections["histograms"].count:
                     continue
@@ -490,6 +511,8 @@ class Region:
             counted_by = self.counting_metrics.get(name) if number < self.builtins else None
             if metric["value"] == 0 and counted_by and not attached & counted_by:
                 metric["value"] = None
+            if self.words.load(offset) != ready:
+                continue
             all_metrics.append(metric)
         return all_metrics
 
@@ -533,7 +556,7 @@ class Region:
         classes, unreadable = [], 0
         section, lanes = self.sections["classes"], self.sections["handled"]
         rows = self.rows()
-        counted = {}
+        counted, knows_polls = {}, self.attached() >> 36 & 1
         for row, (number, name) in enumerate(rows):
             if number is None:
                 continue
@@ -542,13 +565,14 @@ class Region:
             counted.setdefault(number, []).append((name, *numbers))
         for number in [*range(1, section.count), 0]:
             words = struct.unpack("<392Q", self.words.copy(section.offset + number * section.stride, 3136))
-            name, spawned, stopped, failures, restarts, untracked, overwritten = words[:7]
+            name, spawned, stopped, failures, restarts, untracked, overwritten, long_polls = words[:8]
             if name == 0 and number > 0:
                 continue
             own = counted.pop(number, [])
             handled, busy_ns = (sum(row[at] for row in own) % 2**64 for at in (1, 2))
             counts = {"failures": failures, "restarts": restarts, "untracked": untracked, "overwritten": overwritten}
-            if number == 0 and not any((spawned, stopped, handled, *counts.values())):
+            counts["long_polls"] = long_polls if long_polls or knows_polls else None
+            if number == 0 and not any((spawned, stopped, handled, long_polls, failures, restarts, untracked, overwritten)):
                 continue
             times = sum(words[16:200])
             times = {"count": times} | self.summary((times, busy_ns, *words[10:200])) if times else None
@@ -603,7 +627,7 @@ class Region:
             "restarts": failures >> 32,
             "in_flight": flight,
             "variant": variant,
-            "depth_peak": (peak >> 32 == generation and peak & 0xFFFFFFFF) or None,
+            "depth_peak": peak & 0xFFFFFFFF if peak >> 32 == generation else None,
             "task": task or None,
         }
         return generation, number_of_class, stats
@@ -1172,6 +1196,15 @@ class Region:
         elif name == "own":
             payload = self.own_event(type_id, texts, first)
             topic = payload["topic"]
+        elif name == "long_poll":
+            payload = {
+                "duration_ns": first,
+                "actor": texts[0] or None,
+                "class": type_name or None,
+                "task": texts[3] or None,
+                "tid": (second & 0xFFFFFFFF) or None,
+                "thread": texts[1] or None,
+            }
         else:
             payload = {"key": texts[0]}
         return stamp, part, parts, name, topic, payload
@@ -1289,6 +1322,7 @@ EVENT_KINDS = {
     11: ("d_data_updated", "ddata"),
     12: ("panicked", "failures"),
     13: ("own", "own"),
+    14: ("long_poll", "runtime"),
 }
 
 

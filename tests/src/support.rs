@@ -17,6 +17,13 @@ use serde_json::Value;
 /// The longest time that a test waits for something.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Copies a program that is then run. Another process writes the copy: a child that this one starts meanwhile in another
+/// thread would inherit the open file, and the kernel runs no program that is open for writing.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cannot copy {from:?} to {to:?}");
+}
+
 /// The path of the workspace's program of this name. The first call builds all programs, because `cargo test` does not
 /// build those of other packages.
 pub fn program(name: &str) -> PathBuf {

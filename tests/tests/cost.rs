@@ -242,7 +242,7 @@ impl Work {
         self.telemetry.bus.publish(TelemetryEvent::StreamsGraphFinished { id: round as u64 });
         self.sharded.once(round, path.name());
         self.counter.add(1);
-        self.gauge.set(round as u64);
+        self.gauge.set(round as i64);
         self.shared.publish(&State::of(round));
         self.events.publish(Level::Info, path.name());
         self.rounds.publish(Level::Info, &Round { round: round as u64, path: path.name().into() });

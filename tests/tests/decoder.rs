@@ -1,44 +1,15 @@
 //! LAYOUT.md is complete: a decoder that was written from it alone reads every field as `atomscope` does.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use atomscope_probe::Region;
-use atomscope_tests::support::dumps::{all_events, dump_of, golden_regions, json_lines};
+use atomscope_tests::support::dumps::{all_events, decoded, dump_of, golden_regions, same};
 use atomscope_tests::support::{self, Node};
 use serde_json::Value;
 
-/// The JSON lines that the decoder prints.
-fn decoded<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<Value> {
-    let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
-    let output = Command::new("python3").arg(decoder).args(arguments).output().expect("python3 can be run");
-    assert!(output.status.success(), "the decoder failed: {}", String::from_utf8_lossy(&output.stderr));
-    json_lines(&output.stdout)
-}
-
 fn decoded_dump(file: &Path) -> Value {
     decoded(["dump".as_ref(), file.as_os_str()]).remove(0)
-}
-
-/// Fails with the first field that differs.
-fn same(path: &str, ours: &Value, theirs: &Value) {
-    match (ours, theirs) {
-        (Value::Object(a), Value::Object(b)) => {
-            let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
-            let (mut left, mut right) = (names(a), names(b));
-            left.sort();
-            right.sort();
-            assert_eq!(left, right, "the fields of {path}");
-            a.iter().for_each(|(name, value)| same(&format!("{path}.{name}"), value, &b[name]));
-        }
-        (Value::Array(a), Value::Array(b)) => {
-            assert_eq!(a.len(), b.len(), "the length of {path}");
-            a.iter().zip(b).enumerate().for_each(|(at, (a, b))| same(&format!("{path}[{at}]"), a, b));
-        }
-        _ => assert_eq!(ours, theirs, "{path}"),
-    }
 }
 
 fn same_events(file: &Path) -> usize {

@@ -10,7 +10,9 @@ use atomscope_layout::dto::{
     ActorStatus, ClusterMemberInfo, ClusterMembershipDiff, DeadLetterRecord as DeadLetter, JournalWriteInfo,
     RemoteAssociationInfo, ShardingEvent,
 };
-use atomscope_layout::event::{EVENT_SLOT_BYTES, EventKind, EventRecord, PanicInfo, TelemetryEvent, encode};
+use atomscope_layout::event::{
+    EVENT_SLOT_BYTES, EventKind, EventRecord, LongPollInfo, PanicInfo, TelemetryEvent, encode,
+};
 use atomscope_layout::lanes::Lanes;
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, CUT_MARK, PATH_CUT_MARK};
 use atomscope_layout::metrics::{self, Builtin, Kind};
@@ -427,6 +429,14 @@ fn typical() -> Region {
             location: "a.rs:1:2".into(),
             actor: None,
             message: Some(String::new()),
+        }),
+        TelemetryEvent::LongPoll(LongPollInfo {
+            duration_ns: 120_000_000,
+            actor: Some("/a".into()),
+            class: Some("c".into()),
+            task: Some("a.rs:3:4".into()),
+            tid: None,
+            thread: None,
         }),
     ];
     // The event of the cluster has its own lane, because all of its parts must fit.

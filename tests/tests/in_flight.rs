@@ -3,6 +3,7 @@
 #![cfg(feature = "instruments")]
 
 use std::path::Path;
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,6 +47,42 @@ impl Actor for Baker {
     }
 }
 
+/// What a philosopher is told to do.
+#[derive(Variants)]
+enum Course {
+    Dine,
+}
+
+/// Takes its fork and then that of the other one.
+struct Philosopher {
+    own: Arc<Mutex<()>>,
+    other: Arc<Mutex<()>>,
+    met: Arc<Barrier>,
+}
+
+#[observed]
+#[async_trait]
+impl Actor for Philosopher {
+    type Msg = Course;
+
+    async fn handle(&mut self, _: &mut Context<Self>, Course::Dine: Course) {
+        let _own = self.own.lock().unwrap();
+        self.met.wait();
+        let _other = self.other.lock().unwrap();
+    }
+}
+
+/// Two philosophers that wait for each other for ever.
+fn dine(telemetry: &TelemetryExtension, system: &ActorSystem) {
+    let (forks, met) = (<[Arc<Mutex<()>>; 2]>::default(), Arc::new(Barrier::new(2)));
+    for (name, own, other) in [("left", 0, 1), ("right", 1, 0)] {
+        let (forks, met) = (forks.clone(), met.clone());
+        let new =
+            move || Philosopher { own: forks[own].clone(), other: forks[other].clone(), met: met.clone() };
+        telemetry.actors.spawn(system, Props::create(new), name).unwrap().tell(Course::Dine);
+    }
+}
+
 const NODE: &str = "bakery";
 
 /// This process is a node from now on, until it is killed. A baker gets ten orders for bread and one that it burns, and another
@@ -55,9 +92,11 @@ fn be(role: &str) -> ! {
         "idle" => &[],
         "sleeps" => &[("hanging", Order::Sleep)],
         "awaits" => &[("hanging", Order::Await)],
+        "deadlock" => &[],
         _ => panic!("no such role: {role}"),
     };
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // Two of them may be blocked.
+    let runtime = Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
     runtime.block_on(async {
         let system = ActorSystem::create(NODE, Config::empty()).await.unwrap();
         let telemetry = TelemetryExtension::new(NODE, 64).install(&system);
@@ -68,6 +107,9 @@ fn be(role: &str) -> ! {
         }
         system.actor_of(Props::create(|| Baker), "plain").unwrap().tell(Order::Bread);
         last.iter().for_each(|(name, order)| spawn(name).tell(*order));
+        if role == "deadlock" {
+            dine(&telemetry, &system);
+        }
         println!("ready region={}", telemetry.region().path().unwrap().display());
         std::future::pending::<()>().await;
     });
@@ -201,6 +243,44 @@ fn a_handler_that_keeps_its_worker_is_named_with_the_path_of_its_actor() {
     let rows = support::atomscope_json(["actors", &node.who(), "--json", "--filter", "variant = Sleep"]);
     let [row] = rows.as_array().unwrap().as_slice() else { panic!("{rows:#}") };
     assert_eq!((&row["path"], &row["mode"]), (&json!("akka://bakery/user/hanging"), &json!("runs")));
+}
+
+#[test]
+fn two_actors_that_wait_for_each_others_locks_are_named_live_and_after_a_kill() {
+    if let Some(role) = support::role() {
+        be(&role);
+    }
+    let name = "two_actors_that_wait_for_each_others_locks_are_named_live_and_after_a_kill";
+    let mut node = Node::start(&mut support::again(name, "deadlock"));
+    let blocking = |report: &Value| {
+        let handlers = report["handlers"].as_array().unwrap();
+        handlers.iter().filter(|handler| handler["blocks_worker"] == true).count()
+    };
+    wait_until("both are known to block their workers", || {
+        let output = support::atomscope(["stuck", &node.who(), "--json"]);
+        serde_json::from_slice(&output.stdout).is_ok_and(|report: Value| blocking(&report) == 2)
+    });
+    let about = |report: &Value| {
+        let handlers = report["handlers"].as_array().unwrap().iter();
+        let mut paths: Vec<String> = handlers
+            .map(|handler| {
+                assert!(handler["class"].as_str().unwrap().ends_with("::Philosopher"), "{handler}");
+                assert_eq!((&handler["variant"], &handler["mode"]), (&json!("Dine"), &json!("runs")));
+                handler["path"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        paths.sort_unstable();
+        paths
+    };
+    let report = stuck(&node.who(), STUCK, &[]);
+    let both = ["akka://bakery/user/left", "akka://bakery/user/right"];
+    assert_eq!(
+        (about(&report), report["possible_deadlock"].as_array().unwrap().len()),
+        (both.map(str::to_owned).to_vec(), 2)
+    );
+    node.kill();
+    let report = stuck(node.region().to_str().unwrap(), UNKNOWN, &[]);
+    assert_eq!((about(&report), &report["state"]), (both.map(str::to_owned).to_vec(), &json!("crashed")));
 }
 
 #[test]

@@ -494,16 +494,67 @@ fn actors_without_a_cell_are_counted_by_their_class_exactly() {
 }
 
 #[test]
-fn an_actor_that_is_instrumented_twice_without_a_cell_is_not_made_again() {
+fn an_actor_that_is_instrumented_twice_without_a_cell_counts_once() {
+    silent();
     let shop = Shop::open("twice-without", 2, |builder| builder.instruments(1));
     let _first = shop.baker("first");
     let actors = &shop.telemetry.actors;
-    let props = actors.instrument(actors.instrument(Props::create(Waiter::default)));
+    let twice = actors.instrument(actors.instrument(Props::create(Waiter::default)));
+    let with_a_path = shop.spawn(actors.instrument(Props::create(Waiter::default)), "with-a-path");
+    let without = {
+        let _guard = shop.runtime.enter();
+        shop.system.actor_of(twice, "without").unwrap()
+    };
+    for waiter in [&with_a_path, &without] {
+        (0..10).for_each(|number| waiter.tell(Order::Await(number % 2)));
+        waiter.tell(Order::Panic);
+        waiter.tell(Order::Stop);
+    }
+    let class = shop.class_when("::Waiter", |class| class.live == 0 && class.spawned == 2);
+    assert_eq!((class.spawned, class.untracked, class.stopped), (2, 2, 2));
+    assert_eq!((class.handled, class.failures, class.restarts), (24, 2, 2));
+    assert_eq!(shop.instruments().cells.used, 1, "that of the first one");
+}
+
+#[test]
+fn however_many_actors_have_no_cell_the_stop_of_each_is_counted() {
+    // More than the first map of tasks has entries.
+    const ACTORS: u64 = 40_000;
+    let shop = Shop::open("no-cells", 2, |builder| builder.instruments(1));
+    let _first = shop.baker("first");
+    let props = shop.telemetry.actors.instrument(Props::create(Waiter::default));
     let _guard = shop.runtime.enter();
-    let waiter = shop.system.actor_of(props, "waiter").unwrap();
-    waiter.tell(Order::Stop);
-    let class = shop.class_when("::Waiter", |class| class.stopped > 0);
-    assert_eq!((class.spawned, class.untracked, class.restarts, class.stopped), (1, 1, 0, 1));
+    let spawn = |number| shop.system.actor_of(props.clone(), &format!("w{number}")).unwrap();
+    let waiters: Vec<_> = (0..ACTORS).map(spawn).collect();
+    shop.class_when("::Waiter", |class| class.spawned == ACTORS);
+    waiters.iter().for_each(|waiter| waiter.tell(Order::Stop));
+    let class = shop.class_when("::Waiter", |class| class.handled == ACTORS && class.live == 0);
+    assert_eq!((class.untracked, class.stopped), (ACTORS, ACTORS));
+}
+
+#[test]
+fn a_stop_that_meets_the_end_of_its_props_is_counted_once() {
+    const ROUNDS: u64 = 500;
+    let shop = Shop::usual("two-ends");
+    let _guard = shop.runtime.enter();
+    for round in 0..ROUNDS {
+        let props = shop.telemetry.actors.instrument(Props::create(Baker::default));
+        let with_ours = shop.system.actor_of(props.clone(), &format!("ours{round}")).unwrap();
+        // Its start finds the probe's interceptor alive, but its end does not drop it.
+        let replaced = props.with_interceptor(Arc::new(Span::default()));
+        let with_theirs = shop.system.actor_of(replaced, &format!("theirs{round}")).unwrap();
+        shop.class_when("::Baker", |class| class.spawned == 2 * (round + 1));
+        with_ours.tell(Order::Stop);
+        with_theirs.tell(Order::Stop);
+    }
+    let class = shop.class_when("::Baker", |class| class.stopped >= class.spawned);
+    assert_eq!((class.stopped, class.spawned), (2 * ROUNDS, 2 * ROUNDS));
+    assert_eq!(shop.instruments().cells.used, 0);
+    // Every cell has one tenant again.
+    let bakers: Vec<_> = (0..8).map(|number| shop.baker(&format!("b{number}"))).collect();
+    bakers.iter().for_each(|baker| baker.tell(Order::Nothing));
+    shop.class_when("::Baker", |class| class.spawned == 2 * ROUNDS + 8);
+    assert_eq!(shop.instruments().cells.used, 8);
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Programs {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["atomscope", "demo-node"] {
-            std::fs::copy(support::program(name), folder.path().join(name)).unwrap();
+            support::copy_program(&support::program(name), &folder.path().join(name));
         }
         Self(folder)
     }

@@ -100,7 +100,7 @@ fn a_dump_of_an_event_sourced_node_says_what_its_journal_holds() {
         assert_eq!(metric(&dump, "persistence.snapshots_saved"), done.snapshots_saved);
         assert_eq!(metric(&dump, "persistence.snapshots_loaded"), done.snapshots_loaded);
         assert_eq!(metric(&dump, "persistence.snapshot_failures"), 0);
-        let latency = metric_entry(&dump, "persistence.write_latency.accounts");
+        let latency = metric_entry(&dump, "persistence.write_latency{journal=accounts}");
         assert_eq!((&latency["unit"], &latency["value"]), (&json!("nanoseconds"), &json!(done.writes)));
         let journal = instance(&dump, "journals", "accounts");
         for (field, value) in [
@@ -146,7 +146,7 @@ async fn failures_of_a_journal_are_told_apart_from_what_it_wrote() {
     assert_eq!((written, sums(&dump, "flaky")), (done.events, (written, written)));
     assert_eq!(dump["persistence"]["total_events"], written);
     assert_eq!(metric(&dump, "persistence.failures"), done.failed_writes);
-    assert_eq!(metric(&dump, "persistence.write_latency.flaky"), done.writes);
+    assert_eq!(metric(&dump, "persistence.write_latency{journal=flaky}"), done.writes);
     let numbers = instance(&dump, "journals", "flaky");
     for (field, value) in [
         ("writes", done.writes),
@@ -209,7 +209,7 @@ async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_wa
     }
     let waited_ns = start.elapsed().as_nanos() as u64;
     let dump = dump(&telemetry);
-    let latency = metric_entry(&dump, "persistence.write_latency.slow");
+    let latency = metric_entry(&dump, "persistence.write_latency{journal=slow}");
     assert_eq!(latency["value"], 2);
     let [sum, greatest] = ["sum", "greatest"].map(|field| latency["histogram"][field].as_u64().unwrap());
     // The clock may have a resolution of some milliseconds.

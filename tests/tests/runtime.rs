@@ -256,3 +256,120 @@ fn a_runtime_that_outlives_a_region_does_not_keep_its_memory() {
     support::wait_until("its mapping is gone", || !maps().contains(&name));
     drop(runtime);
 }
+
+#[cfg(feature = "instruments")]
+mod polls {
+    use atomr_core::actor::{Actor, Context, Props};
+    #[cfg(tokio_unstable)]
+    use atomscope_tests::support::dumps::all_events;
+    use atomscope_tests::support::dumps::metric_entry;
+
+    use super::*;
+
+    /// What these nodes call a long poll.
+    const LEAST: Duration = Duration::from_millis(50);
+    /// Longer than that.
+    const LONG: Duration = Duration::from_millis(60);
+
+    enum Order {
+        Block,
+        Await,
+    }
+
+    struct Baker;
+
+    #[async_trait::async_trait]
+    impl Actor for Baker {
+        type Msg = Order;
+
+        async fn handle(&mut self, _: &mut Context<Self>, order: Order) {
+            match order {
+                Order::Block => thread::sleep(LONG),
+                Order::Await => tokio::time::sleep(LONG).await,
+            }
+        }
+    }
+
+    /// A node whose runtime is watched, after an actor and a task have blocked their worker. An actor has only awaited. `hooked` gives the
+    /// application's hooks.
+    fn blocked(
+        node: &str,
+        hooked: impl FnOnce(ThreadHooks<'_>) -> ThreadHooks<'_>,
+    ) -> Arc<TelemetryExtension> {
+        let region = Region::builder(node).actors(16).long_poll(LEAST).build().expect("a region");
+        let telemetry = TelemetryExtension::with_region(region);
+        let mut builder = Builder::new_multi_thread();
+        telemetry.watch_runtime(hooked(ThreadHooks::of(builder.worker_threads(1).enable_all())));
+        let runtime = builder.build().expect("a runtime");
+        runtime.block_on(async {
+            let system = ActorSystem::create(node, Config::empty()).await.expect("a system");
+            let telemetry = telemetry.install(&system);
+            let spawn = |name: &str| {
+                telemetry.actors.spawn(&system, Props::create(|| Baker), name).expect("an actor")
+            };
+            let (blocking, awaiting) = (spawn("blocking"), spawn("awaiting"));
+            awaiting.tell(Order::Await);
+            blocking.tell(Order::Block);
+            tokio::spawn(async { thread::sleep(LONG) }).await.expect("its end");
+            support::wait_until("both actors are done", || class(&telemetry)["handled"] == 2);
+            telemetry
+        })
+    }
+
+    /// What the instrumented actors did.
+    fn class(telemetry: &TelemetryExtension) -> Value {
+        dump(telemetry)["atomscope"]["instruments"]["classes"][0].take()
+    }
+
+    #[test]
+    #[cfg(tokio_unstable)]
+    fn a_long_poll_is_told_with_its_actor_and_the_applications_hooks_are_called() {
+        let counts: [Arc<AtomicUsize>; 2] = Default::default();
+        let [before, after] = counts.clone().map(|count| {
+            move |_: &tokio::runtime::TaskMeta<'_>| {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let telemetry = blocked("polls", |hooks| hooks.on_before_task_poll(before).on_after_task_poll(after));
+        let region = telemetry.region().path().expect("a shared region");
+        let events = all_events(region);
+        let polls: Vec<&Value> = events.iter().filter(|event| event["kind"] == "long_poll").collect();
+        let blocking = polls.iter().find(|poll| poll["actor"] == "akka://polls/user/blocking");
+        let blocking = blocking.unwrap_or_else(|| panic!("{events:#?}"));
+        assert_eq!((&blocking["topic"], &blocking["task"]), (&json!("runtime"), &Value::Null));
+        assert!(blocking["duration_ns"].as_u64() >= Some(LONG.as_nanos() as u64), "{blocking}");
+        assert!(blocking["class"].as_str().is_some_and(|class| class.ends_with("::Baker")), "{blocking}");
+        assert!(blocking["tid"].is_u64() && blocking["thread"].is_string(), "{blocking}");
+        let is_tasks = |poll: &&&Value| {
+            let task = poll["task"].as_str().is_some_and(|task| task.contains("tests/runtime.rs:"));
+            task && poll["actor"].is_null()
+        };
+        assert!(polls.iter().any(|poll| is_tasks(&poll)), "{polls:#?}");
+        // The machine may have made others long.
+        let all = metric(&dump(&telemetry), "runtime.long_polls");
+        assert_eq!((all, class(&telemetry)["long_polls"].as_u64() >= Some(1)), (polls.len() as u64, true));
+        let [before, after] = counts.map(|count| count.load(Ordering::Relaxed));
+        assert!(before > 4 && before == after, "{before} {after}");
+
+        let text = |command: &[&str]| {
+            let output = support::atomscope(command.iter().map(AsRef::as_ref).chain([region.as_os_str()]));
+            String::from_utf8(output.stdout).expect("a text")
+        };
+        let tail = text(&["tail", "--no-follow", "--topic", "runtime"]);
+        assert!(tail.contains(" akka://polls/user/blocking held "), "{tail}");
+        assert!(text(&["show"]).contains(" long poll"));
+        assert!(text(&["doctor"]).contains("held a worker for long"));
+        assert!(text(&["actors", "--by", "class"]).contains("LONG_POLLS"));
+    }
+
+    #[test]
+    #[cfg(not(tokio_unstable))]
+    fn without_the_hooks_of_tokio_long_polls_are_unknown() {
+        let telemetry = blocked("no-polls", |hooks| hooks);
+        assert_eq!(metric_entry(&dump(&telemetry), "runtime.long_polls")["value"], Value::Null);
+        assert_eq!(class(&telemetry)["long_polls"], Value::Null);
+        let region = telemetry.region().path().expect("a shared region").as_os_str();
+        let classes = support::atomscope(["actors".as_ref(), region, "--by".as_ref(), "class".as_ref()]);
+        assert!(!String::from_utf8_lossy(&classes.stdout).contains("LONG"));
+    }
+}

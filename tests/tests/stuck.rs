@@ -586,7 +586,7 @@ fn a_stripped_program_has_candidates_and_no_false_names() {
     let name = "a_stripped_program_has_candidates_and_no_false_names";
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("node");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    support::copy_program(&std::env::current_exe().unwrap(), &copy);
     if !Command::new("strip").arg("--strip-all").arg(&copy).status().is_ok_and(|status| status.success()) {
         return eprintln!("skipped: there is no program `strip` here");
     }
@@ -709,8 +709,8 @@ fn another_user_is_told_why_and_what_helps() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let [copy, atomscope] = ["node", "atomscope"].map(|file| folder.path().join(file));
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    std::fs::copy(support::program("atomscope"), &atomscope).unwrap();
+    support::copy_program(&std::env::current_exe().unwrap(), &copy);
+    support::copy_program(&support::program("atomscope"), &atomscope);
     let as_user = |more: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]).args(more);

@@ -308,7 +308,7 @@ fn folder_with_copy() -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let copy = folder.path().join("node");
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    support::copy_program(&std::env::current_exe().unwrap(), &copy);
     (folder, copy)
 }
 
@@ -484,7 +484,7 @@ fn a_program_that_was_replaced_while_it_runs_keeps_its_own_names() {
     let (folder, copy) = folder_with_copy();
     let node = Node::start(&mut copy_as(&copy, name, "office"));
     let other = folder.path().join("other");
-    std::fs::copy(support::program("atomscope"), &other).unwrap();
+    support::copy_program(&support::program("atomscope"), &other);
     std::fs::rename(&other, &copy).unwrap();
     let threads = stacks(&node, none());
     assert_eq!(of_class(&threads, "Sleeper")["method"], "handle");
@@ -787,7 +787,7 @@ fn what_permissions_withhold_is_a_dash_and_said_once() {
     let name = "what_permissions_withhold_is_a_dash_and_said_once";
     let (folder, copy) = folder_with_copy();
     let atomscope = folder.path().join("atomscope");
-    std::fs::copy(support::program("atomscope"), &atomscope).unwrap();
+    support::copy_program(&support::program("atomscope"), &atomscope);
     let as_user = |more: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]).args(more);

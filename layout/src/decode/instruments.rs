@@ -11,6 +11,7 @@ use crate::cells::{self, CELL_WORDS, CellName, CellRecord, word};
 use crate::classes::{DEPTHS, HANDLE_TIMES, HANDLED_WORDS, number};
 use crate::histogram::{self, Histogram};
 use crate::lanes;
+use crate::metrics::Builtin;
 use crate::seqlock::READ_TRIES;
 use crate::words::{Words, halves};
 
@@ -57,6 +58,8 @@ pub struct ClassStats {
     pub untracked: u64,
     /// Actors whose interceptor was replaced by another one, so that what they do is not seen.
     pub overwritten: u64,
+    /// Polls of its actors that held their worker for long. `None`: no polls are watched.
+    pub long_polls: Option<u64>,
     /// How long handlers took, in nanoseconds. Its sum is `busy_ns`.
     pub handle_time: Histogram,
     /// Messages in the mailboxes, each time that the probe looked.
@@ -178,6 +181,8 @@ impl RegionReader<'_> {
         }
         let stride = self.map.classes.stride;
         let words = self.section(self.map.classes).slice(index * stride..(index + 1) * stride)?;
+        let knows_polls = self.attached().counts(Builtin::LongPolls);
+        let long_polls = words.load(number::LONG_POLLS);
         let stopped = words.load(number::STOPPED);
         lanes::after_ends();
         let spawned = words.load(number::SPAWNED);
@@ -190,6 +195,7 @@ impl RegionReader<'_> {
             restarts: words.load(number::RESTARTS),
             untracked: words.load(number::UNTRACKED),
             overwritten: words.load(number::OVERWRITTEN),
+            long_polls: Some(long_polls).filter(|polls| *polls > 0 || knows_polls),
             handle_time: words.slice(HANDLE_TIMES).map(histogram::read_of_buckets).unwrap_or_default(),
             depth: words.slice(DEPTHS).map(histogram::read).unwrap_or_default(),
             ..ClassStats::default()
@@ -279,8 +285,12 @@ impl ClassStats {
 
     /// Whether anything was counted.
     fn has_any(&self) -> bool {
-        let Self { spawned, stopped, handled, failures, restarts, untracked, overwritten, .. } = self;
-        [spawned, stopped, handled, failures, restarts, untracked, overwritten].into_iter().any(|n| *n > 0)
+        let Self {
+            spawned, stopped, handled, failures, restarts, untracked, overwritten, long_polls, ..
+        } = self;
+        let long_polls = &long_polls.unwrap_or(0);
+        let all = [spawned, stopped, handled, failures, restarts, untracked, overwritten, long_polls];
+        all.into_iter().any(|n| *n > 0)
     }
 }
 

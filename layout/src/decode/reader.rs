@@ -12,7 +12,7 @@ use crate::attached::Attached;
 use crate::error::OpenError;
 use crate::histogram::{self, HISTOGRAM_WORDS, Histogram};
 use crate::instances::InstanceRecord;
-use crate::metrics::{Builtin, Kind, Metric, read_descriptor};
+use crate::metrics::{self, Builtin, Kind, Metric};
 use crate::records::ACTOR_STAMP_WORD;
 use crate::region::{Condition, HeaderRecord, RegionMap, Section, State, header};
 use crate::ring::RingReader;
@@ -207,19 +207,22 @@ impl<'a> RegionReader<'a> {
             |number: usize| number as u64 >= self.header.builtins || attached.counts_number(number);
         (0..self.map.metrics.count)
             .filter_map(|number| {
-                let mut metric = read_descriptor(section.slice(number * stride..(number + 1) * stride)?)?;
-                let value = match metric.kind {
-                    Kind::Counter => lanes::sum(counters, self.map.counters.stride, number),
-                    Kind::Gauge => counters.load(number),
-                    Kind::Histogram => {
-                        let histogram = self.histogram(counters.load(number))?;
-                        let count = histogram.count;
-                        metric.histogram = Some(histogram);
-                        count
-                    }
-                };
-                metric.value = (value > 0 || is_counted(number)).then_some(value);
-                Some(metric)
+                let slot = section.slice(number * stride..(number + 1) * stride)?;
+                metrics::read_between(slot, |mut metric| {
+                    let word = match metric.kind {
+                        Kind::Counter => lanes::sum(counters, self.map.counters.stride, number),
+                        Kind::Gauge | Kind::SignedGauge | Kind::FloatGauge => counters.load(number),
+                        Kind::Histogram => {
+                            let histogram = self.histogram(counters.load(number))?;
+                            let count = histogram.count;
+                            metric.histogram = Some(histogram);
+                            count
+                        }
+                    };
+                    metric.is_builtin = (number as u64) < self.header.builtins;
+                    metric.value = (word > 0 || is_counted(number)).then(|| metric.kind.value(word));
+                    Some(metric)
+                })
             })
             .collect()
     }

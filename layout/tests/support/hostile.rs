@@ -16,9 +16,10 @@ use atomscope_layout::failures::{FAILURE_WORDS, PANIC_WORDS};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::forest::MAX_TREE_LEVELS;
 use atomscope_layout::limits::{
-    ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, FAILURE_TEXT_BYTES, NAME_BYTES, PANIC_TEXT_BYTES, PATH_CUT_MARK,
+    ACTOR_TEXT_BYTES, DEAD_LETTER_TEXT_BYTES, FAILURE_TEXT_BYTES, METRIC_TEXT_BYTES, NAME_BYTES,
+    PANIC_TEXT_BYTES, PATH_CUT_MARK,
 };
-use atomscope_layout::metrics::{self, Builtin, Kind, read_descriptor};
+use atomscope_layout::metrics::{self, Builtin, Description, Kind, read_descriptor};
 use atomscope_layout::names::Interned;
 use atomscope_layout::own_records::{KIND_TEXT_BYTES, PAYLOAD_BYTES, RECORD_NAME_BYTES};
 use atomscope_layout::records::{
@@ -117,6 +118,10 @@ pub fn filled() -> Region {
         Kind::Gauge,
         "Jobs that wait.",
     );
+    let labels = [("shard", "0"), ("zone", "eu")];
+    let described =
+        Description { name: "queue", labels: &labels, unit: "jobs", kind: Kind::FloatGauge, help: "" };
+    described.write(&slots[(number + 2) * region.map.metrics.stride..], 3);
     super::subsystems::fill(&region, number + 1);
     // Its thread died before it had stored the record.
     region.section(region.map.failures)[4 * FAILURE_WORDS + 1].store(7, Ordering::Relaxed);
@@ -491,7 +496,8 @@ pub fn event(input: &[u8]) {
 pub fn metric(input: &[u8]) {
     let words = atomic(&padded::<METRIC_WORDS>(input));
     let Some(metric) = read_descriptor(Words::new(&words)) else { return };
-    assert!(metric.name.len() + metric.unit.len() + metric.help.len() <= 240);
+    assert!(metric.name.len() + metric.unit.len() + metric.help.len() <= METRIC_TEXT_BYTES);
+    assert!(metric.labels.is_sorted_by(|(a, _), (b, _)| a < b));
 }
 
 /// The words of a filled region, made once.

@@ -6,6 +6,7 @@ pub mod hostile;
 pub mod instruments;
 pub mod own_records;
 pub mod subsystems;
+pub mod tables;
 
 use atomscope_layout::decode::RegionReader;
 use atomscope_layout::instances::Instances;

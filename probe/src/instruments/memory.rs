@@ -7,7 +7,7 @@
 //! most.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
 use atomscope_layout::RegionMap;
@@ -133,8 +133,12 @@ struct Registered {
 static ALL: [OnceLock<&'static Instruments>; Target::REGIONS as usize] =
     [const { OnceLock::new() }; Target::REGIONS as usize];
 
-/// The map of all tasks of instrumented actors of the process, as [`tasks`] finds it: without a system call.
-static TASKS: AtomicCell<Option<&'static WriterMemory>> = AtomicCell::new(None);
+/// The maps of all tasks of instrumented actors of the process, as [`task_maps`] finds them: without a system call. There is one,
+/// until a task finds it full. Each further one has four times as many entries as the one before.
+static TASKS: [AtomicCell<Option<&'static WriterMemory>>; TASK_MAPS] =
+    [const { AtomicCell::new(None) }; TASK_MAPS];
+/// Enough for ten million actors.
+const TASK_MAPS: usize = 5;
 const _: () = assert!(AtomicCell::<Option<&WriterMemory>>::is_lock_free());
 
 impl Instruments {
@@ -146,8 +150,7 @@ impl Instruments {
             memory.part(section.range()).unwrap_or_else(WriterMemory::none)
         };
         let cells = map.cells.count;
-        static MAP: PerProcess<WriterMemory> = PerProcess::new();
-        TASKS.store(Some(MAP.get_or_init(|| task_map(cells))));
+        open_task_map(0, cells);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let number = (number < ALL.len()).then_some(number as u32);
         let instruments = Box::leak(Box::new(Self {
@@ -203,7 +206,7 @@ impl Instruments {
         if id == 0 {
             return OTHER_CLASSES;
         }
-        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut registered) = self.lock_registered() else { return OTHER_CLASSES };
         // A name may stand at two addresses of the program, and in two forms without the probe's wrappers.
         let is_it = |other: &&str| TypeName::of(other).as_str() == TypeName::of(name).as_str();
         let known = registered.classes.iter().skip(1).position(is_it).map(|at| at + 1);
@@ -222,6 +225,18 @@ impl Instruments {
             place.store(u32::from(class) + 1, Ordering::Relaxed);
         }
         class
+    }
+
+    /// The lock is held for moments. In a child that was forked meanwhile it is held for ever.
+    fn lock_registered(&self) -> Option<MutexGuard<'_, Registered>> {
+        for _ in 0..10_000 {
+            match self.registered.try_lock() {
+                Ok(registered) => return Some(registered),
+                Err(TryLockError::Poisoned(registered)) => return Some(registered.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
     }
 
     fn register_own_row(&self, class: u16) {
@@ -279,9 +294,10 @@ impl Instruments {
         self.number?;
         let name = self.cells().claim(class, class.into())?;
         let at = At { instruments: self, cell: self.cells().cell(name.index())? };
-        at.private(OWNER)?.store(owner.0, Ordering::Relaxed);
         at.private(RECORD)?.store(0, Ordering::Relaxed);
         at.private(MEASURED)?.store(0, Ordering::Relaxed);
+        // Whoever sees the owner sees that the cell is no longer that of the task before.
+        at.private(OWNER)?.store(owner.0, Ordering::Release);
         Some((name, at))
     }
 
@@ -302,14 +318,13 @@ impl Instruments {
     /// An actor of `class` without a cell: `task` finds its class only. False if there is no room for it.
     pub(crate) fn register_class_only(&self, task: u64, class: u16) -> bool {
         let target = self.target(CLASS_ONLY + u32::from(class));
-        target.is_some_and(|target| tasks().is_some_and(|tasks| tasks.insert(task, target)))
+        target.is_some_and(|target| insert_task(task, target))
     }
 
-    /// The task no longer finds its class.
-    pub(crate) fn forget_class_only(&self, task: u64, class: u16) {
-        if let (Some(tasks), Some(target)) = (tasks(), self.target(CLASS_ONLY + u32::from(class))) {
-            tasks.remove(task, target);
-        }
+    /// The task no longer finds its class. Of several threads that make it forget, one gets true.
+    pub(crate) fn forget_class_only(&self, task: u64, class: u16) -> bool {
+        let target = self.target(CLASS_ONLY + u32::from(class));
+        target.is_some_and(|target| remove_task(task, target))
     }
 
     fn target(&self, cell: u32) -> Option<Target> {
@@ -337,9 +352,9 @@ fn ticks_of_a_second(tick_length: u64) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
-fn task_map(cells: usize) -> WriterMemory {
+fn task_map(entries: usize) -> WriterMemory {
     const LINE: usize = BUCKET_WORDS * WORD;
-    let words = (2 * cells).max(LEAST_TASKS).next_power_of_two();
+    let words = entries.next_power_of_two();
     let aligned = WriterMemory::private(words * WORD + LINE).and_then(|memory| {
         let start = (LINE - memory.words().as_ptr().addr() % LINE) / WORD;
         memory.part(start..start + words)
@@ -347,8 +362,33 @@ fn task_map(cells: usize) -> WriterMemory {
     aligned.unwrap_or_else(WriterMemory::none)
 }
 
-fn tasks() -> Option<TaskMap<'static>> {
-    TASKS.load().map(WriterMemory::words).filter(|words| !words.is_empty()).map(TaskMap::new)
+/// Makes the map with this number, for a region with so many cells. A forked child makes its first one anew.
+#[cold]
+fn open_task_map(number: usize, cells: usize) {
+    static MAPS: [PerProcess<WriterMemory>; TASK_MAPS] = [const { PerProcess::new() }; TASK_MAPS];
+    if let (Some(place), Some(map)) = (TASKS.get(number), MAPS.get(number)) {
+        place.store(Some(map.get_or_init(|| task_map((2 * cells).max(LEAST_TASKS) << (2 * number)))));
+    }
+}
+
+fn task_maps() -> impl Iterator<Item = TaskMap<'static>> {
+    let made = TASKS.iter().map_while(AtomicCell::load).map(WriterMemory::words);
+    made.filter(|words| !words.is_empty()).map(TaskMap::new)
+}
+
+/// False if all maps are full, and no further one can be made. Allocates if all that are made are full.
+fn insert_task(task: u64, target: Target) -> bool {
+    (0..TASK_MAPS).any(|number| {
+        if TASKS.get(number).is_some_and(|map| map.load().is_none()) {
+            open_task_map(number, 0);
+        }
+        task_maps().nth(number).is_some_and(|map| map.insert(task, target))
+    })
+}
+
+/// True for one of several threads that remove it.
+fn remove_task(task: u64, target: Target) -> bool {
+    task_maps().any(|map| map.remove(task, target))
 }
 
 /// What a task has.
@@ -362,7 +402,7 @@ pub(crate) enum Found {
 
 /// What the task with this number has. A line or two of the map, and the cell's line.
 pub(crate) fn find(task: u64) -> Option<Found> {
-    tasks()?.find(task, |target| {
+    let found = |target: Target| {
         let instruments: &'static Instruments = ALL.get(target.region as usize)?.get()?;
         if let Some(class) = target.cell.checked_sub(CLASS_ONLY) {
             return Some(Found::Class(instruments, class as u16));
@@ -370,7 +410,8 @@ pub(crate) fn find(task: u64) -> Option<Found> {
         let cell = instruments.cells().cell(target.cell as usize)?;
         let is_it = cell.task().load(Ordering::Relaxed) == task;
         is_it.then_some(Found::Cell(At { instruments, cell }))
-    })
+    };
+    task_maps().find_map(|map| map.find(task, found))
 }
 
 /// An actor of a plan for several has reported its stop, in its own task.
@@ -378,13 +419,17 @@ pub(crate) fn find(task: u64) -> Option<Found> {
 pub(crate) fn stops_one_of_several() {
     let Some(task) = task::current() else { return };
     match find(task) {
-        Some(Found::Cell(at)) if at.owner().is_some_and(Owner::owns_several) => {
-            at.instruments.class(at.class()).count(number::STOPPED, 1);
-            at.free();
+        Some(Found::Cell(at)) => {
+            let (class, owner) = (at.instruments.class(at.class()), at.owner());
+            // The end of the plan may have freed the cell, and it may be another actor's by now.
+            let is_its = at.cell.task().load(Ordering::Relaxed) == task;
+            let owner = owner.filter(|owner| is_its && owner.owns_several());
+            if owner.is_some_and(|owner| at.free(owner)) {
+                class.count(number::STOPPED, 1);
+            }
         }
-        Some(Found::Class(instruments, class)) => {
+        Some(Found::Class(instruments, class)) if instruments.forget_class_only(task, class) => {
             instruments.class(class).count(number::STOPPED, 1);
-            instruments.forget_class_only(task, class);
         }
         _ => {}
     }
@@ -409,7 +454,7 @@ impl At {
     }
 
     pub(crate) fn owner(self) -> Option<Owner> {
-        self.private(OWNER).map(|owner| Owner(owner.load(Ordering::Relaxed)))
+        self.private(OWNER).map(|owner| Owner(owner.load(Ordering::Acquire)))
     }
 
     /// The class of the actor.
@@ -458,8 +503,7 @@ impl At {
     /// Makes the actor's task find the cell. False if there is no room for it.
     pub(crate) fn register(self, task: u64) -> bool {
         let target = self.instruments.target(self.index() as u32);
-        let is_registered =
-            target.is_some_and(|target| tasks().is_some_and(|tasks| tasks.insert(task, target)));
+        let is_registered = target.is_some_and(|target| insert_task(task, target));
         if is_registered {
             self.cell.task().store(task, Ordering::Relaxed);
         }
@@ -472,20 +516,22 @@ impl At {
         identity.store(freed(identity.load(Ordering::Relaxed)), Ordering::Release);
     }
 
-    /// Frees the cell. Its actor's task must count no more.
-    pub(crate) fn free(self) {
-        let task = self.cell.task().load(Ordering::Relaxed);
-        if let (Some(tasks), Some(target)) = (tasks(), self.instruments.target(self.index() as u32)) {
-            if task != 0 {
-                tasks.remove(task, target);
+    /// Frees the cell, if it is still this owner's. Its actor's task must count no more. Of several threads that free it, one gets
+    /// true: the stop of an actor may meet the end of its plan.
+    pub(crate) fn free(self, owner: Owner) -> bool {
+        let is_its = self.private(OWNER).is_some_and(|held| {
+            held.compare_exchange(owner.0, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        });
+        if is_its {
+            let task = self.cell.task().load(Ordering::Relaxed);
+            if let Some(target) = self.instruments.target(self.index() as u32).filter(|_| task != 0) {
+                remove_task(task, target);
             }
+            // What the actor still does in its task no longer finds the cell.
+            self.cell.task().store(0, Ordering::Relaxed);
+            self.instruments.cells().free(self.index());
         }
-        if let Some(owner) = self.private(OWNER) {
-            owner.store(0, Ordering::Relaxed);
-        }
-        // What the actor still does in its task no longer finds the cell.
-        self.cell.task().store(0, Ordering::Relaxed);
-        self.instruments.cells().free(self.index());
+        is_its
     }
 
     /// A handler begins.
@@ -571,5 +617,23 @@ impl At {
     pub(crate) fn count_restart(self) {
         self.cell.count_restart();
         self.instruments.class(self.class()).count(number::RESTARTS, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_those_of_a_row_by_their_names_wherever_these_stand() {
+        static NAMES: &[&str] = &["Bread", "Cake"];
+        let copied = |names: &[&'static str]| -> &'static [&'static str] { Box::leak(names.into()) };
+        let elsewhere = copied(NAMES);
+        assert!(!std::ptr::eq(NAMES, elsewhere));
+        let rows = Rows { names: NAMES, rows: Box::default() };
+        assert!(rows.are_of(NAMES) && rows.are_of(elsewhere));
+        for others in [&["Bread"][..], &["Cake", "Bread"], &["Bread", "Cake", "Tea"], &[]] {
+            assert!(!rows.are_of(copied(others)), "{others:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A `Props` that counts: its factory, its interceptor and its supervisor strategy.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -112,9 +113,16 @@ impl Plan {
         if !is_tracked {
             // The cell would seem to be that of an actor without messages. It is given back with the plan, as any other.
             self.at.into_iter().for_each(At::hide);
-            self.count(number::UNTRACKED);
+            self.count_untracked();
         }
         false
+    }
+
+    /// The current task is that of an actor without a cell. If it is instrumented twice, the other plan finds it taken.
+    fn count_untracked(&self) {
+        self.count(number::UNTRACKED);
+        let task = task::current().filter(|task| self.instruments.register_class_only(*task, self.class));
+        task.into_iter().for_each(|task| self.several().add_class_only(task));
     }
 
     fn begins_one_of_several(&self) -> bool {
@@ -134,11 +142,8 @@ impl Plan {
                 several.claimed += 1;
             }
             None => {
-                claimed.into_iter().for_each(At::free);
-                self.count(number::UNTRACKED);
-                if self.instruments.register_class_only(task, self.class) {
-                    self.several().add_class_only(task);
-                }
+                claimed.into_iter().for_each(|at| _ = at.free(self.owner));
+                self.count_untracked();
             }
         }
         false
@@ -165,6 +170,7 @@ impl Plan {
     fn count_failure(&self) {
         match self.own() {
             Ok(Some(at)) => at.count_failure(),
+            Ok(None) if Chained::is_in() => {}
             Ok(None) => self.count(number::FAILURES),
             Err(()) => {}
         }
@@ -184,8 +190,11 @@ impl Plan {
             return self.end_several();
         }
         let has_stopped = has_stopped(self.at);
-        self.at.into_iter().for_each(|at| at.free());
-        if self.has_started.load(Ordering::Relaxed) {
+        self.at.into_iter().for_each(|at| _ = at.free(self.owner));
+        let class_only = std::mem::take(&mut self.several().class_only);
+        // Without a cell, the stop hook has counted the stop.
+        let is_counted = class_only.iter().any(|task| !self.forget_class_only(*task));
+        if self.has_started.load(Ordering::Relaxed) && !is_counted {
             self.count(number::STOPPED);
         }
         if !has_stopped && self.life.fetch_or(ENDED, Ordering::AcqRel) & JOINED != 0 {
@@ -199,20 +208,24 @@ impl Plan {
     fn end_several(&self) {
         let Several { first, claimed, class_only } = std::mem::take(&mut *self.several());
         let free = |at: At| {
-            at.free();
-            self.count(number::STOPPED);
+            if at.free(self.owner) {
+                self.count(number::STOPPED);
+            }
         };
         if claimed > 1 {
             self.instruments.each_of(self.owner, free);
         } else {
-            first.filter(|at| at.owner() == Some(self.owner)).into_iter().for_each(free);
+            first.into_iter().for_each(free);
         }
         for task in class_only {
-            if let Some(Found::Class(instruments, class)) = find(task) {
-                instruments.forget_class_only(task, class);
+            if self.forget_class_only(task) {
                 self.count(number::STOPPED);
             }
         }
+    }
+
+    fn forget_class_only(&self, task: u64) -> bool {
+        self.instruments.forget_class_only(task, self.class)
     }
 }
 
@@ -247,17 +260,17 @@ impl Interceptor {
                 at.begin();
                 true
             }
-            Ok(_) => {
+            Ok(_) if !Chained::is_in() => {
                 self.plan.instruments.count_untimed(self.plan.class);
                 false
             }
-            Err(()) => false,
+            _ => false,
         }
     }
 
     #[cold]
     fn before_chained(&self, chained: &dyn MessageInterceptor, metadata: &Metadata) -> SpanGuard {
-        let theirs = chained.before_handle(metadata);
+        let theirs = Chained::call(|| chained.before_handle(metadata));
         // Dropped in this order: the other guard's drop is no part of the handler.
         SpanGuard::holding((self.begin().then_some(Handling), theirs))
     }
@@ -286,6 +299,33 @@ impl Drop for Interceptor {
     }
 }
 
+/// On this thread an interceptor or a strategy of the probe calls the one before it, which may be the probe's too if a `Props` was
+/// instrumented twice. Of an actor without a cell only the last one counts.
+struct Chained {
+    before: bool,
+}
+
+thread_local! {
+    static IS_CHAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Chained {
+    fn call<T>(call: impl FnOnce() -> T) -> T {
+        let _chained = Self { before: IS_CHAINED.replace(true) };
+        call()
+    }
+
+    fn is_in() -> bool {
+        IS_CHAINED.get()
+    }
+}
+
+impl Drop for Chained {
+    fn drop(&mut self) {
+        IS_CHAINED.set(self.before);
+    }
+}
+
 /// A handler in flight. It has no size, so that a box of it is no allocation. Its drop finds the cell by the task.
 struct Handling;
 
@@ -307,7 +347,7 @@ pub(super) fn counting<A: Actor>(mut props: Props<A>, plan: &Arc<Plan>) -> Props
         Some(SupervisorStrategy { kind, max_retries, within, decider: decide }) => {
             let decider = Arc::new(move |error: &str| {
                 deciding.count_failure();
-                decide(error)
+                Chained::call(|| decide(error))
             });
             SupervisorStrategy { kind, max_retries, within, decider }
         }

@@ -13,7 +13,7 @@ use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{
     Domain, INSTANCE_TEXT_BYTES, journal as journal_numbers, persistence_id as id_numbers,
 };
-use atomscope_layout::metrics::Builtin;
+use atomscope_layout::metrics::{Builtin, Kind};
 use atomscope_layout::names::put_text;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::table::Key;
@@ -45,11 +45,14 @@ impl PersistenceProbe {
     pub fn wrap_journal<J: Journal + ?Sized>(&self, name: &str, journal: Arc<J>) -> Arc<ProbedJournal<J>> {
         let writer = self.region.writer.clone();
         let key = writer.instance_key(Domain::Journal, None, name);
-        let latency = writer.register_histogram(
-            &format!("persistence.write_latency.{name}"),
+        let latency = writer.register(
+            "persistence.write_latency",
+            &[("journal", name)],
             "nanoseconds",
+            Kind::Histogram,
             "Duration of its writes",
         );
+        let latency = latency.map_or(0, |series| series.histogram);
         let made = writer.make_instance(Domain::Journal, key, None, name);
         if let Some(made) = made {
             writer.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);

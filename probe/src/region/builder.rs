@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use atomscope_layout::event::EVENT_SLOT_BYTES;
+use atomscope_layout::region::Override;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::{Capacities, RegionMap};
 
 use super::handle::Region;
 use crate::backing::Backing;
-use crate::environment::turned_off;
+use crate::environment::{self, turned_off};
 use crate::error::CreateError;
 use crate::process;
 #[cfg(target_os = "linux")]
@@ -25,6 +27,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// One message in so many is timed, by default.
 #[cfg(feature = "atomr")]
 const TIME_EVERY: u64 = 16;
+/// A poll that lasts so long is told, by default.
+#[cfg(feature = "atomr")]
+const LONG_POLL: Duration = Duration::from_millis(100);
 /// The longest time between two rounds: any clock can be set forward by it.
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 /// From this number of open regions on a further one is [`CROWDED`], unless the user chose its capacities.
@@ -32,6 +37,9 @@ const CROWD: usize = 8;
 /// A further region of a process takes at most this fraction of the free space for segments, unless the user chose its
 /// capacities.
 const SHARE_OF_FREE_SPACE: u64 = 4;
+
+/// The settings of the environment that were ignored, with a warning each.
+static WARNED_OF: AtomicU64 = AtomicU64::new(0);
 
 /// The size in bytes of a region with default capacities, at most.
 pub(crate) const DEFAULT_BYTES: usize = 16 << 20;
@@ -108,6 +116,8 @@ pub struct RegionBuilder {
     capacities: Capacities,
     /// Whether the user chose the capacities.
     is_sized: bool,
+    /// The bits of the settings that the environment chose.
+    overrides: u64,
     instruments_are_set: bool,
     /// None for private memory.
     backing: Option<Backing>,
@@ -122,6 +132,8 @@ pub struct RegionBuilder {
     depth_events: Option<Duration>,
     #[cfg(feature = "atomr")]
     time_every: u64,
+    #[cfg(feature = "atomr")]
+    long_poll: Duration,
 }
 
 impl Region {
@@ -131,6 +143,7 @@ impl Region {
             node: node.into(),
             capacities: Capacities::default(),
             is_sized: false,
+            overrides: 0,
             instruments_are_set: false,
             backing: Some(Backing::Segment),
             previews: true,
@@ -144,6 +157,8 @@ impl Region {
             depth_events: None,
             #[cfg(feature = "atomr")]
             time_every: TIME_EVERY,
+            #[cfg(feature = "atomr")]
+            long_poll: LONG_POLL,
         }
     }
 
@@ -189,8 +204,8 @@ impl RegionBuilder {
         self
     }
 
-    /// Counters, gauges and histograms, those of the probe included; default 192, which leaves about 110 to the
-    /// application. 256 bytes each, and 8 bytes in every lane.
+    /// Counters, gauges and histograms, those of the probe included; default 1,152, which leaves more than 1,024 to the
+    /// application. Each set of labels is one. 384 bytes each, and 8 bytes in every lane.
     pub fn metrics(mut self, capacity: usize) -> Self {
         self.sized().metrics = capacity;
         self
@@ -210,7 +225,7 @@ impl RegionBuilder {
         self
     }
 
-    /// Histograms, including one for each journal; default 16. 1,536 bytes each.
+    /// Histograms, including one for each journal; default 64. 1,536 bytes each.
     pub fn histograms(mut self, capacity: usize) -> Self {
         self.sized().histograms = capacity;
         self
@@ -317,6 +332,15 @@ impl RegionBuilder {
         self
     }
 
+    /// A poll of a task that lasts so long is counted and told as an event; default 100 ms, at least 1 ms. Polls are watched only
+    /// on a runtime that [`crate::TelemetryExtension::watch_runtime`] was given as its builder, and only if tokio is built with
+    /// `--cfg tokio_unstable`.
+    #[cfg(feature = "atomr")]
+    pub fn long_poll(mut self, least: Duration) -> Self {
+        self.long_poll = least.max(Duration::from_millis(1));
+        self
+    }
+
     /// Makes the region in this file instead of a named segment: for containers that share a volume. The file must be on
     /// a tmpfs. It stays after the node's end, and readers find it by its path only: `atomscope show PATH`.
     ///
@@ -411,10 +435,49 @@ impl RegionBuilder {
         Capacities { events, ..CROWDED }
     }
 
+    /// Takes the capacities that the environment sets, and notes which. One that is no number, or with which there can be no
+    /// region, is ignored.
+    fn obey_environment(&mut self) {
+        use Override::{Actors, Dir, Events, Lanes, Metrics};
+
+        for setting in Override::ALL {
+            let Some(text) = environment::set(setting) else { continue };
+            let number = text.to_str().and_then(|text| text.trim().parse().ok());
+            let mut capacities = self.capacities;
+            let capacity = match setting {
+                Actors => Some(&mut capacities.actors),
+                Events => Some(&mut capacities.events),
+                Lanes => Some(&mut capacities.lanes),
+                Metrics => Some(&mut capacities.metrics),
+                Dir => None,
+            };
+            let is_possible = match (capacity, number) {
+                (Some(capacity), Some(number)) => {
+                    *capacity = number;
+                    RegionMap::for_capacities(&capacities).is_ok()
+                }
+                (Some(_), None) => false,
+                (None, _) if !matches!(self.backing, Some(Backing::Segment)) => continue,
+                (None, _) => is_a_directory_for_segments(),
+            };
+            if is_possible {
+                self.capacities = capacities;
+                self.overrides |= setting.bit();
+            } else if WARNED_OF.fetch_or(setting.bit(), Ordering::Relaxed) & setting.bit() == 0 {
+                let what = match setting {
+                    Dir => "an absolute path of a directory on a tmpfs",
+                    _ => "a number within the limits of a region",
+                };
+                environment::warn(&format!("{}={text:?} is ignored: it is not {what}", setting.variable()));
+            }
+        }
+    }
+
     fn settings(&self) -> Settings<'_> {
         Settings {
             node: &self.node,
             actor_capacity: self.capacities.actors,
+            overrides: self.overrides,
             previews: self.previews,
             panics: self.panics,
             poll_interval: self.poll_interval,
@@ -424,11 +487,18 @@ impl RegionBuilder {
             depth_events: self.depth_events,
             #[cfg(feature = "atomr")]
             time_every: self.time_every,
+            #[cfg(feature = "atomr")]
+            long_poll: self.long_poll,
         }
     }
 
     /// Makes the region and publishes it. Takes some milliseconds, most of them to reserve the memory. A failed call
     /// leaves nothing behind.
+    ///
+    /// Of a shared region the environment overrides some settings, so that an operator can enlarge it without a new program:
+    /// `ATOMSCOPE_ACTORS`, `ATOMSCOPE_EVENTS`, `ATOMSCOPE_LANES` and `ATOMSCOPE_METRICS` are the capacities of the same names.
+    /// `ATOMSCOPE_DIR` is the directory of a region for which [`Self::file`] was not called. A value that cannot be is ignored,
+    /// and one warning says so. `atomscope doctor` shows which were used.
     ///
     /// # Errors
     /// [`CreateError`]: a capacity is out of range; the memory, the file system, a limit or the control group has too
@@ -437,6 +507,7 @@ impl RegionBuilder {
         let backing = self.backing.clone().filter(|_| !turned_off());
         if backing.is_some() {
             self.capacities = self.shared_capacities();
+            self.obey_environment();
         }
         let map = RegionMap::for_capacities(&self.capacities)?;
         let mut writer = match backing {
@@ -533,12 +604,15 @@ fn give_name(writer: &mut RegionWriter) -> Result<(), CreateError> {
     writer.give_name()
 }
 
+#[cfg(target_os = "linux")]
+fn is_a_directory_for_segments() -> bool {
+    region_file::chosen_dir().is_some()
+}
+
 /// Whether it is time to search for dead regions. A process that makes many regions searches once a second, since none of
 /// its own dies meanwhile.
 #[cfg(target_os = "linux")]
 fn is_time_to_prune() -> bool {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     const REST_NS: u64 = 1_000_000_000;
     static LAST: AtomicU64 = AtomicU64::new(0);
     let (last, now) = (LAST.load(Ordering::Relaxed), crate::clock::mono_ns());
@@ -554,6 +628,11 @@ fn shared(_: &RegionBuilder, _: RegionMap, _: &Backing) -> Result<RegionWriter, 
 #[cfg(not(target_os = "linux"))]
 fn give_name(_: &mut RegionWriter) -> Result<(), CreateError> {
     Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_a_directory_for_segments() -> bool {
+    false
 }
 
 #[cfg(not(target_os = "linux"))]

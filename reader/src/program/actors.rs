@@ -8,6 +8,7 @@ use atomscope::report::actors::{
     ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, SORTS, has_instruments, show_above,
 };
 use atomscope::report::human::count;
+use atomscope::report::list::drop_order;
 use atomscope::snapshot::Snapshot;
 use atomscope::text::write_json;
 use atomscope_layout::decode::{Actor, ActorList, Moment};
@@ -286,9 +287,9 @@ fn write_table<const N: usize>(
     columns: [&ActorColumn; N],
     wanted: &[String],
 ) -> Result<(), Failure> {
-    // What an actor does now says most.
+    let order = drop_order(columns.map(|listed| &listed.column));
     let mut table = Table::new(columns.map(|listed| (listed.column.title(), listed.column.side)))
-        .drop_order(["HOST", "RESTARTS", "AGE(s)", "FAILURES", "DEPTH(msgs)", "HANDLED(msgs)"])
+        .drop_order(order)
         .keep(wanted.iter().cloned());
     for branch in rows.iter() {
         table.row(branch.cells(columns, branch.row.actor.path()));

@@ -6,8 +6,10 @@ use atomscope_layout::region::{VERSION_MAJOR, VERSION_MINOR};
 use clap::{Parser, Subcommand};
 
 use crate::program::actors::ActorsArgs;
+use crate::program::deploy::DeployArgs;
 use crate::program::doctor::DoctorArgs;
 use crate::program::dump::DumpArgs;
+use crate::program::export::ExportArgs;
 use crate::program::help::WHO_HELP;
 use crate::program::hot::HotArgs;
 use crate::program::letters::LettersArgs;
@@ -47,6 +49,7 @@ Examples:
   atomscope tail shop                   its events as they happen
   atomscope top shop                    a live screen
   atomscope stat shop 1s                its rates, one line per second
+  atomscope export prometheus           metrics of all nodes for Prometheus
   atomscope doctor                      why something is not visible, and what to do
 
 {WHO_HELP}
@@ -99,9 +102,11 @@ pub enum Command {
     Stuck(StuckArgs),
     Stacks(StacksArgs),
     Tail(TailArgs),
+    Export(ExportArgs),
     #[command(visible_alias = "gc")]
     Prune(PruneArgs),
     Doctor(DoctorArgs),
+    Deploy(DeployArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

@@ -1,14 +1,21 @@
 //! `dump`: all data of a node, in a file.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use atomscope::attach::{AttachError, AttachErrorKind, Region};
+use atomscope::export::exporter::{Node, Observed};
+use atomscope::export::facts::Selection;
+use atomscope::export::family::Labels;
+use atomscope::export::prometheus::Exposition;
+use atomscope::export::text;
 use atomscope::raw::RawDump;
 use atomscope::redact::Redactor;
+use atomscope::report::usage::Usage;
 use atomscope::snapshot::{Snapshot, dump};
+use atomscope::threads::{NodeProcess, ThreadSamples};
 use clap::{Args, ValueEnum};
 
 use crate::program::help::WHO_HELP;
@@ -24,6 +31,7 @@ Formats:
           verdict, the age and completeness of the data, and all metrics
   ndjson  the same data, one object a line, each with its `kind`: node, actor, dead_letter,
           metric, record_kind, record, cluster, sharding, instance, journal_write
+  prom    its metrics in the text format of Prometheus, as `atomscope export prometheus` serves them
   raw     a copy of the region, with the verdict and the time; every command can read the file
           later and on another machine, by its path
 
@@ -58,16 +66,17 @@ pub struct DumpArgs {
 pub enum Format {
     Json,
     Ndjson,
+    Prom,
     Raw,
 }
 
 impl Format {
-    /// The format of a snapshot; `None` for a raw dump, which is a copy of the region.
+    /// The format of a snapshot as JSON; `None` for the others.
     fn of_snapshot(self) -> Option<dump::Format> {
         match self {
             Self::Json => Some(dump::Format::Json),
             Self::Ndjson => Some(dump::Format::Ndjson),
-            Self::Raw => None,
+            Self::Prom | Self::Raw => None,
         }
     }
 }
@@ -89,11 +98,29 @@ pub fn dump(search_args: &SearchArgs, args: DumpArgs) -> Result<(), Failure> {
     };
     let region = &attached.region;
     match args.format.of_snapshot() {
+        None if args.format == Format::Prom => write_prom(region, redactor.as_ref(), &args.output),
         None => write_raw(region, redactor.as_ref(), &args.output),
         Some(format) => {
             write_snapshot(Snapshot::take(region)?, redactor.as_ref(), format, Some(region), &args.output)
         }
     }
+}
+
+/// Writes the metrics of a region to a file, in the text format of Prometheus.
+fn write_prom(region: &Region, redactor: Option<&Redactor>, path: &Path) -> Result<(), Failure> {
+    let mut snapshot = Snapshot::with_class_counts(region)?;
+    let usage = Usage::take(region, &snapshot)?;
+    if let Some(redactor) = redactor {
+        redactor.redact(&mut snapshot);
+    }
+    let node = Node { number: 0, region };
+    // The names of threads may come from the application, and no redaction knows them.
+    let process = NodeProcess::of(region, &snapshot.liveness).filter(|_| redactor.is_none());
+    let threads = process.and_then(|process| ThreadSamples::take(&process).ok());
+    let observed = Observed { snapshot: &snapshot, usage: &usage, threads: threads.as_ref() };
+    let exposition = Exposition::of_snapshot(&node, &observed, Selection::default(), Labels::new());
+    let text = exposition.to_text(text::Format::Text);
+    to_file(path, Some(region), Readers::Owner, |out| out.write_all(text.as_bytes()))
 }
 
 /// Writes a copy of the region to a file.

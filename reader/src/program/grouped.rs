@@ -26,7 +26,7 @@ pub enum By {
 }
 
 /// What groups can be sorted by and single actors cannot.
-pub const SORTS: [&str; 7] = ["live", "waiting", "deepest", "longest", "p50", "p99", "mean"];
+pub const SORTS: [&str; 8] = ["live", "waiting", "deepest", "longest", "p50", "p99", "mean", "long_polls"];
 
 /// How groups are shown.
 #[derive(Debug)]

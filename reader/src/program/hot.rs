@@ -170,3 +170,28 @@ fn notes(region: &Region, has_numbers: bool) -> Result<(), Failure> {
     snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use atomscope::report::list::Value;
+
+    use super::*;
+
+    #[test]
+    fn eighty_columns_have_what_an_actor_does_now() {
+        let mut list = empty();
+        let row = list.columns.iter().map(|column| match column.name {
+            "path" => Value::text("akka://shop/user/orders/worker-17"),
+            "class" => Value::text("shop::orders::Worker"),
+            "variant" => Value::text("Place"),
+            "mode" => Value::text("awaits"),
+            _ => Value::Number(7),
+        });
+        list.rows = vec![row.collect()];
+        let mut out = Vec::new();
+        write_list(&list, &mut out, Screen { columns: Some(80), colours: false, ascii: false }).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let titles: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(titles, ["PATH", "BUSY(%)", "RUNNING(s)", "VARIANT", "MODE"], "{text}");
+    }
+}

@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::program::help::{WHO_HELP, filter_help};
-use crate::program::listing::{note_no_match, note_unknown, write_list};
+use crate::program::listing::{RowsArgs, note_no_match, note_unknown, write_list};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::Screen;
 use crate::program::target::{SearchArgs, attach};
@@ -45,25 +45,12 @@ Examples:
 
 {}
 {WHO_HELP}", filter_help()))]
+#[command(mut_arg("sort", |arg| arg.default_value(SORTS[0].0).value_parser(sorts())))]
 pub struct LettersArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
-    /// Order by this column.
-    #[arg(long, value_name = "COLUMN", default_value = "count", value_parser = PossibleValuesParser::new(SORTS.map(|(name, _)| name)))]
-    pub sort: String,
-    /// Reverse the order.
-    #[arg(long)]
-    pub reverse: bool,
-    /// Only rows that match: a regular expression over their texts, `!` before it inverts, or conditions on their columns; see
-    /// below.
-    #[arg(long, value_name = "QUERY")]
-    pub filter: Option<String>,
-    /// At most this many rows.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Write a JSON array of objects.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub rows: RowsArgs,
 }
 
 /// What rows are sorted by, and the column.
@@ -76,29 +63,35 @@ const SORTS: [(&str, &str); 6] = [
     ("last", "last_s"),
 ];
 
+fn sorts() -> PossibleValuesParser {
+    PossibleValuesParser::new(SORTS.map(|(name, _)| name))
+}
+
 pub fn letters(search_args: &SearchArgs, args: LettersArgs) -> Result<(), Failure> {
     let of_filter = |error| Failure::filter("letters", &error);
-    if let Some(filter) = &args.filter {
+    let LettersArgs { who, rows } = args;
+    if let Some(filter) = &rows.filter {
         empty().filter(filter).map_err(of_filter)?;
     }
-    let attached = attach(search_args, args.who)?;
+    let attached = attach(search_args, who)?;
     let letters = Letters::take(&attached.region)?;
     let mut list = letters.storms();
     let found = list.rows.len();
-    let unknown = match &args.filter {
+    let unknown = match &rows.filter {
         Some(filter) => list.filter(filter).map_err(of_filter)?,
         None => Vec::new(),
     };
-    let column = SORTS.iter().find(|(name, _)| *name == args.sort).map(|(_, column)| (*column).to_owned());
+    let of_name = |sort: &str| SORTS.iter().find(|(name, _)| *name == sort);
+    let column = rows.sort.as_deref().and_then(of_name).map(|(_, column)| (*column).to_owned());
     // Ages are sorted from the smallest: what is newest comes first.
     let is_age = column.as_deref().is_some_and(|column| column.ends_with("_s"));
     let notes = list.select(&Selection {
         sort: column,
-        reverse: args.reverse != is_age,
-        limit: args.limit,
+        reverse: rows.reverse != is_age,
+        limit: rows.limit,
         ..Selection::default()
     });
-    if args.json {
+    if rows.json {
         to_stdout(|out| write_json(out, &list))?;
     } else if letters.letters.total == 0 {
         to_people(|out| writeln!(out, "no message was undeliverable"))?;
@@ -115,7 +108,7 @@ pub fn letters(search_args: &SearchArgs, args: LettersArgs) -> Result<(), Failur
     }
     note_unknown(&unknown, "rows");
     if unknown.is_empty() {
-        note_no_match(found, list.rows.len(), args.limit.unwrap_or(usize::MAX), "row");
+        note_no_match(found, list.rows.len(), rows.limit.unwrap_or(usize::MAX), "row");
     }
     notes.iter().for_each(|text| note(text));
     letters.snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));

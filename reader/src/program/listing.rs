@@ -5,13 +5,14 @@ use std::io::{self, Write as _};
 
 use atomscope::query::{Query, QueryError};
 use atomscope::report::human::count;
-use atomscope::report::list::{self, Column, Fields, List, Selection, unknown_fields};
+use atomscope::report::list::{self, Column, Fields, List, Selection, Value, unknown_fields};
+use atomscope::report::subsystems::metrics::{BUILTIN_COLUMN, METRICS};
 use atomscope::report::subsystems::{ALL, Subsystem, Summary};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
 use atomscope_layout::decode::rfc3339;
 use clap::builder::PossibleValuesParser;
-use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::program::help::{WHO_HELP, filter_help};
@@ -19,17 +20,29 @@ use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::{Cell, Screen, Table};
 use crate::program::target::{SearchArgs, attach};
 
+/// The option of `metrics` for those that the probe counts itself.
+const ALL_METRICS: &str = "all";
+
 /// The command of a subsystem.
 #[derive(Debug)]
 pub struct ListingCommand {
     pub subsystem: &'static Subsystem,
     pub args: ListingArgs,
+    /// Whether metrics that the probe counts itself are listed too.
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ListingArgs {
     /// The node: a pid, a file or a name.
     pub who: Option<OsString>,
+    #[command(flatten)]
+    pub rows: RowsArgs,
+}
+
+/// Which rows of lists are shown, and how.
+#[derive(Debug, Args)]
+pub struct RowsArgs {
     /// Order by this column.
     #[arg(long, value_name = "COLUMN")]
     pub sort: Option<String>,
@@ -46,6 +59,13 @@ pub struct ListingArgs {
     /// Write JSON; see below.
     #[arg(long)]
     pub json: bool,
+}
+
+impl RowsArgs {
+    pub fn selection(self) -> Selection {
+        let Self { sort, reverse, filter, limit, json } = self;
+        Selection { sort, reverse, filter, limit, whole: json }
+    }
 }
 
 /// clap derives a command from a variant; these come from the table of subsystems instead.
@@ -68,7 +88,8 @@ impl FromArgMatches for ListingCommand {
         let found = matches.subcommand().and_then(|(name, args)| Some((find(name)?, args)));
         let (subsystem, args) =
             found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))?;
-        Ok(Self { subsystem, args: ListingArgs::from_arg_matches(args)? })
+        let all = args.try_get_one(ALL_METRICS).ok().flatten().copied().unwrap_or_default();
+        Ok(Self { subsystem, args: ListingArgs::from_arg_matches(args)?, all })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -82,7 +103,10 @@ fn find(name: &str) -> Option<&'static Subsystem> {
 }
 
 fn command(subsystem: &Subsystem) -> Command {
+    let all = Arg::new(ALL_METRICS).long(ALL_METRICS).action(ArgAction::SetTrue);
+    let all = all.help("Also the metrics that the probe counts itself");
     ListingArgs::augment_args(Command::new(subsystem.name))
+        .args((*subsystem == METRICS).then_some(all))
         .about(subsystem.about)
         .after_help(help(subsystem))
         .mut_arg("sort", |arg| arg.value_parser(PossibleValuesParser::new(subsystem.sorts())))
@@ -156,24 +180,23 @@ pub fn check(filter: &str, lists: &[List]) -> Result<(), QueryError> {
     }
 }
 
-pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingCommand) -> Result<(), Failure> {
-    if let Some(filter) = &args.filter {
+pub fn list(
+    search: &SearchArgs,
+    ListingCommand { subsystem, args, all }: ListingCommand,
+) -> Result<(), Failure> {
+    let ListingArgs { who, rows } = args;
+    if let Some(filter) = &rows.filter {
         check(filter, &subsystem.lists(None)).map_err(|error| Failure::filter(subsystem.name, &error))?;
     }
-    let attached = attach(search, args.who)?;
+    let attached = attach(search, who)?;
     let snapshot = Snapshot::without_actors(&attached.region)?;
     let gaps = subsystem.gaps(&snapshot);
     let summary = subsystem.is_in_use(&snapshot).then(|| subsystem.summary(&snapshot));
-    let selection = Selection {
-        sort: args.sort,
-        reverse: args.reverse,
-        filter: args.filter,
-        limit: args.limit,
-        whole: args.json,
-    };
+    let selection = rows.selection();
     let mut lists = subsystem.lists(Some(&snapshot));
+    let hidden = if *subsystem == METRICS && !all { hide_builtin(&mut lists) } else { 0 };
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&selection)).collect();
-    if args.json {
+    if selection.whole {
         match &lists[..] {
             [only] if subsystem.is_one_list => to_stdout(|out| write_json(out, only))?,
             lists => {
@@ -204,8 +227,25 @@ pub fn list(search: &SearchArgs, ListingCommand { subsystem, args }: ListingComm
         })?;
     }
     notes.iter().chain(&gaps).for_each(|text| note(text));
+    if hidden > 0 && lists.iter().all(|list| list.rows.is_empty()) {
+        note(&format!(
+            "none of the application's metrics; --all lists {} that the probe counts itself",
+            count(hidden as u64, "metric", "metrics")
+        ));
+    }
     snapshot.caveats().iter().for_each(|caveat| note(&caveat.text));
     Ok(())
+}
+
+/// Takes the metrics away that the probe counts itself, and returns how many.
+fn hide_builtin(lists: &mut [List]) -> usize {
+    let mut hidden = 0;
+    for list in lists {
+        let (Some(at), before) = (list.column(BUILTIN_COLUMN), list.rows.len()) else { continue };
+        list.rows.retain(|row| row.get(at) != Some(&Value::Flag(true)));
+        hidden += before - list.rows.len();
+    }
+    hidden
 }
 
 /// Notes the fields of a filter, or the column of a sort, that are unknown for all `rows`: nobody is to take them for 0.
@@ -232,7 +272,8 @@ pub fn write_list(list: &List, out: &mut (impl io::Write + ?Sized), screen: Scre
     let titles = shown().map(|(at, column)| (title(at, column), column.side));
     let is_wanted = |at: &usize| Some(*at) == list.sorted_by || list.filtered_by.contains(at);
     let wanted = shown().filter(|(at, _)| is_wanted(at)).map(|(at, column)| title(at, column));
-    let mut table = Table::new(titles).keep(wanted);
+    let order = list::drop_order(shown().map(|(_, column)| column));
+    let mut table = Table::new(titles).drop_order(order).keep(wanted);
     for row in &list.rows {
         let unit = list::unit_of_row(&list.columns, row);
         table.row(shown().map(|(at, column)| Cell::text(&column.shown(&row[at], unit))).collect::<Vec<_>>());

@@ -65,7 +65,7 @@ pub fn ps(search_args: &SearchArgs, args: &PsArgs) -> Result<(), Failure> {
             ("FILE", left),
             ("NOTE", left),
         ])
-        .drop_order(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
+        .drop_titles(["SIZE(MiB)", "SYSTEM", "AGE(s)", "FILE", "BEAT(s)", "ACTORS"]);
         rows.iter().for_each(|row| table.row(cells(row)));
         to_people(|out| table.write(out, Screen::stdout()))?;
     }

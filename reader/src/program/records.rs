@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 
 use atomscope::report::human::count;
-use atomscope::report::list::{List, Selection};
+use atomscope::report::list::List;
 use atomscope::report::records::{HOW_TO_PUBLISH, by_kind};
 use atomscope::snapshot::Snapshot;
 use atomscope::text::{clean, write_json};
@@ -12,7 +12,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 
 use crate::program::help::{WHO_HELP, filter_help};
-use crate::program::listing::{check, write_list};
+use crate::program::listing::{RowsArgs, check, write_list};
 use crate::program::output::{Failure, note, to_people, to_stdout};
 use crate::program::table::Screen;
 use crate::program::target::{SearchArgs, attach};
@@ -44,31 +44,18 @@ pub struct RecordsArgs {
     pub who: Option<OsString>,
     /// Only records of this kind.
     pub kind: Option<String>,
-    /// Order by this column.
-    #[arg(long, value_name = "COLUMN")]
-    pub sort: Option<String>,
-    /// Reverse the order.
-    #[arg(long)]
-    pub reverse: bool,
-    /// Only records that match: a regular expression over their texts, `!` before it inverts, or conditions on their fields; see
-    /// below.
-    #[arg(long, value_name = "QUERY")]
-    pub filter: Option<String>,
-    /// At most this many records of each kind.
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Write a JSON array of objects.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub rows: RowsArgs,
 }
 
 pub fn records(search: &SearchArgs, args: RecordsArgs) -> Result<(), Failure> {
-    let attached = attach(search, args.who)?;
+    let RecordsArgs { who, kind, rows } = args;
+    let attached = attach(search, who)?;
     let snapshot = Snapshot::without_actors(&attached.region)?;
     let records = &snapshot.own_records;
     let node = clean(&snapshot.identity.node);
-    let mut lists = by_kind(records, args.kind.as_deref(), snapshot.until);
-    if let (Some(kind), true) = (&args.kind, lists.is_empty()) {
+    let mut lists = by_kind(records, kind.as_deref(), snapshot.until);
+    if let (Some(kind), true) = (&kind, lists.is_empty()) {
         let kinds: Vec<_> = records.kinds.iter().map(|kind| clean(&kind.name).into_owned()).collect();
         let kinds = if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") };
         return Err(Failure::Failed(format!(
@@ -77,11 +64,11 @@ pub fn records(search: &SearchArgs, args: RecordsArgs) -> Result<(), Failure> {
         )));
     }
     if !lists.is_empty() {
-        if let Some(filter) = &args.filter {
+        if let Some(filter) = &rows.filter {
             check(filter, &lists).map_err(|error| Failure::filter("records", &error))?;
         }
         if let Some(sort) =
-            args.sort.as_deref().filter(|sort| lists.iter().all(|list| list.column(sort).is_none()))
+            rows.sort.as_deref().filter(|sort| lists.iter().all(|list| list.column(sort).is_none()))
         {
             let names: Vec<_> =
                 lists.iter().flat_map(|list| &list.columns).map(|column| column.name).collect();
@@ -89,16 +76,10 @@ pub fn records(search: &SearchArgs, args: RecordsArgs) -> Result<(), Failure> {
             return Err(Failure::usage_of("records", why));
         }
     }
-    let selection = Selection {
-        sort: args.sort,
-        reverse: args.reverse,
-        filter: args.filter,
-        limit: args.limit,
-        whole: args.json,
-    };
+    let selection = rows.selection();
     let is_empty = lists.is_empty();
     let notes: Vec<_> = lists.iter_mut().flat_map(|list| list.select(&selection)).collect();
-    if args.json {
+    if selection.whole {
         to_stdout(|out| write_json(out, &AllRows(&lists)))?;
     } else {
         let screen = Screen::stdout();
@@ -106,7 +87,7 @@ pub fn records(search: &SearchArgs, args: RecordsArgs) -> Result<(), Failure> {
             if is_empty {
                 return writeln!(out, "node {node} publishes no records of its own: {HOW_TO_PUBLISH}");
             }
-            let shown = lists.iter().filter(|list| args.kind.is_some() || !list.rows.is_empty());
+            let shown = lists.iter().filter(|list| kind.is_some() || !list.rows.is_empty());
             shown.zip(0..).try_for_each(|(list, at)| {
                 if at > 0 {
                     writeln!(out)?;

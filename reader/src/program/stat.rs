@@ -47,6 +47,8 @@ OUT, IN, SHARDS, CPU, JOURNAL.
 
 --metric adds a column for a metric that `atomscope metrics` lists. A counter, such as persistence.events, is shown as a \
 rate, a gauge as its value, and a histogram as the rate of its values; bytes are shown in KiB, nanoseconds in ms. \
+NAME{{KEY=\"VALUE\"}} is the metric with that label, and NAME without labels the one that has none; where several have such \
+labels, their sum. \
 DOMAIN.FIELD is the sum over all instances of a domain in `atomscope dump`, such as associations.inbound_bytes. KIND/RECORD.FIELD is a number of a record that `atomscope \
 records` lists.
 
@@ -61,6 +63,7 @@ Examples:
   atomscope stat 4711 500ms 20
   atomscope stat shop 1m --csv >> shop.csv
   atomscope stat market --metric OrderBook/EURUSD.best_bid
+  atomscope stat crawler --metric 'docs.seen{{shard=\"0\"}}'
   atomscope stat shop --metric persistence.events --metric sharding.messages --metric runtime.queue
 
 {WHO_HELP}"))]

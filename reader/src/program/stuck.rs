@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
-use atomscope::attach::RegionSummary;
+use atomscope::attach::{Region, RegionSummary};
 use atomscope::in_flight::{Handler, HandlersInFlight};
 use atomscope::report::human::{count, duration};
 use atomscope::stuck::{StuckOptions, StuckReport, StuckThread};
@@ -13,6 +13,7 @@ use atomscope::system::{stop_on_signals, wait};
 use atomscope::text::{clean, write_json};
 use atomscope::threads::{NodeProcess, ThreadRates};
 use atomscope::workers::AwayWorker;
+use atomscope_layout::metrics::Builtin;
 use clap::Args;
 use serde::Serialize;
 
@@ -116,6 +117,14 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
     written
         .or_else(|failure| if matches!(failure, Failure::OutputClosed) { Ok(()) } else { Err(failure) })?;
     report.notes.iter().for_each(|text| note(text));
+    let long_polls = selected.summary.open(search_args.max_size).ok().and_then(|region| long_polls(&region));
+    if let Some(polls) = long_polls.filter(|polls| *polls > 0 && !report.is_stuck) {
+        let polls = count(polls, "poll of a task has", "polls of tasks have");
+        let pid = report.pid;
+        note(&format!(
+            "{polls} held a worker for long: `atomscope tail {pid} --topic runtime` tells the newest"
+        ));
+    }
     // A refusal for these threads has it already.
     let is_said = |advice: &String| report.refusal.as_ref().is_some_and(|why| why.contains(advice));
     if let Some(advice) = report.advice().filter(|advice| !is_said(advice)) {
@@ -126,6 +135,14 @@ pub fn stuck(search_args: &SearchArgs, args: StuckArgs) -> Result<(), Failure> {
         Some(why) if !report.has_looked() => Err(Failure::Failed(why.clone())),
         _ => Ok(()),
     }
+}
+
+/// Polls that held a worker for long since the node's start; `None` if nothing counts them.
+fn long_polls(region: &Region) -> Option<u64> {
+    let reader = region.reader().ok()?;
+    let is_known = reader.attached().counts(Builtin::LongPolls);
+    let polls = reader.builtin(Builtin::LongPolls);
+    (is_known && region.check_intact().is_ok()).then_some(polls)
 }
 
 fn write_report(out: &mut (impl Write + ?Sized), report: &StuckReport, screen: Screen) -> io::Result<()> {

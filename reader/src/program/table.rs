@@ -147,13 +147,17 @@ impl<R: AsRef<[Cell]>> Table<R> {
         Self { columns, rows: Vec::new(), drop_order: Vec::new(), kept: Vec::new() }
     }
 
-    /// Sets the order in which columns are dropped on a narrow terminal, by title, after those that are unknown in every row.
-    /// Columns that are not named are dropped after these.
-    pub fn drop_order<'a>(mut self, titles: impl IntoIterator<Item = &'a str>) -> Self {
-        let titles = titles.into_iter();
-        let indices = titles.filter_map(|title| self.columns.iter().position(|(known, _)| known == title));
-        self.drop_order = indices.filter(|at| *at > 0).collect();
-        self
+    /// Sets the order in which columns are dropped on a narrow terminal, after those that are unknown in every row. Columns that
+    /// are not named are dropped after these.
+    pub fn drop_order(self, columns: impl IntoIterator<Item = usize>) -> Self {
+        Self { drop_order: columns.into_iter().filter(|at| *at > 0).collect(), ..self }
+    }
+
+    /// As [`Self::drop_order`], by title.
+    pub fn drop_titles<'a>(self, titles: impl IntoIterator<Item = &'a str>) -> Self {
+        let at = |title: &str| self.columns.iter().position(|(known, _)| known == title);
+        let order: Vec<usize> = titles.into_iter().filter_map(at).collect();
+        self.drop_order(order)
     }
 
     /// Drops these columns after all others, by title: the table is sorted or filtered by them.
@@ -244,10 +248,14 @@ fn shrink(widths: &mut [usize], min: &[usize], available: usize) {
     }
 }
 
-/// Cuts a text to at most `width` columns in its middle: both ends of a path are specific.
+/// Cuts a text to at most `width` columns in its middle: both ends of a path are specific. A path keeps whole elements, unless that
+/// would waste a third of the width.
 pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
+    }
+    if let Some(path) = cut_at_slashes(text, width) {
+        return path;
     }
     let kept = width.saturating_sub(1);
     let tail_width = kept / 2;
@@ -261,6 +269,34 @@ pub fn cut(text: &str, width: usize) -> String {
     let head: String = text.chars().take_while(fits(kept - tail_width)).collect();
     let tail: Vec<char> = text.chars().rev().take_while(fits(tail_width)).collect();
     head + "…" + &tail.into_iter().rev().collect::<String>()
+}
+
+/// The longest that consists of a head up to a slash, `…`, and a tail from a slash on.
+fn cut_at_slashes(text: &str, width: usize) -> Option<String> {
+    let (mut slashes, mut used) = (Vec::new(), 0);
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        // Those of `://` are one.
+        if c == '/' && before == '/' {
+            slashes.pop();
+        }
+        if c == '/' {
+            slashes.push((at, used));
+        }
+        used += c.width().unwrap_or(0);
+        before = c;
+    }
+    let cuts = slashes.iter().enumerate().filter_map(|(nth, (tail, tail_at))| {
+        let room = width.checked_sub(used - tail_at + "…".width())?;
+        let heads = slashes.get(..nth)?;
+        let fitting = heads.partition_point(|(_, head_at)| head_at + "/".width() <= room);
+        let (head, head_at) = heads.get(fitting.checked_sub(1)?)?;
+        Some((head_at + used - tail_at, *head, *tail))
+    });
+    // Of two that are as long, the one with the longer tail.
+    let (kept, head, tail) = cuts.rev().max_by_key(|(kept, ..)| *kept)?;
+    let is_worth_it = 3 * kept >= 2 * width;
+    is_worth_it.then(|| format!("{}…{}", &text[..=head], &text[tail..]))
 }
 
 /// Cuts a text to at most `width` columns at its beginning: the end of a class name is the most specific part.
@@ -305,7 +341,7 @@ mod tests {
     fn on_a_terminal_the_widest_column_gives_way_in_its_middle() {
         let text = shown(Screen { columns: Some(30), ..PLAIN });
         assert!(text.lines().all(|line| line.width() <= 30), "{text}");
-        assert!(text.contains("/a/rath…a/file"), "{text}");
+        assert!(text.contains("/a/…/to/a/file"), "{text}");
     }
 
     #[test]
@@ -331,7 +367,7 @@ mod tests {
             ("REPLAYS", Side::Right),
             ("NOTE", Side::Left),
         ])
-        .drop_order(["EVENTS"]);
+        .drop_titles(["EVENTS"]);
         table.row(["orders", "123456789", "7", "1", "a note"].map(Cell::text));
         let titles = |columns| {
             let mut out = Vec::new();
@@ -382,6 +418,25 @@ mod tests {
         assert_eq!(cut_front("shop::orders::Worker", 10), "…s::Worker");
         assert_eq!(cut_front("漢漢漢", 4), "…漢");
         assert_eq!(cut_front("short", 10), "short");
+    }
+
+    #[test]
+    fn a_path_keeps_whole_elements_if_they_fill_most_of_the_width() {
+        let path = "akka://shop/user/orders/worker-17";
+        let cuts = [
+            (33, path),
+            (32, "akka://…/user/orders/worker-17"),
+            (29, "akka://shop/user/…/worker-17"),
+            (27, "akka://…/orders/worker-17"),
+            (22, "akka://…/worker-17"),
+            (17, "akka://s…orker-17"),
+            (1, "…"),
+        ];
+        for (width, expected) in cuts {
+            assert_eq!(cut(path, width), expected, "{width}");
+        }
+        assert_eq!(cut("akka://Shop/user/gone", 18), "akka://…/user/gone");
+        assert_eq!(cut("/dev/shm/atomscope-0123456789abcdef", 26), "/dev/shm/atom…456789abcdef");
     }
 
     #[test]

@@ -230,7 +230,7 @@ fn show(rows: &[Row]) -> Result<(), Failure> {
     ];
     let is_shown = columns.map(|(title, _)| is_told(title));
     let shown = columns.into_iter().zip(is_shown).filter_map(|(column, is_shown)| is_shown.then_some(column));
-    let mut table = Table::new(shown).drop_order([
+    let mut table = Table::new(shown).drop_titles([
         "PROCESSOR",
         "NODE",
         "PID",

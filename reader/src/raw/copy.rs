@@ -53,6 +53,9 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
     let memory = WriterMemory::private(map.region_bytes)
         .unwrap_or_else(|| std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>()));
     let copying = Copying { from, to: memory.words() };
+    let metrics = || map.metrics.range().step_by(map.metrics.stride);
+    let described: Vec<u64> = metrics().map(|slot| from.load(slot)).collect();
+    fence(Ordering::Acquire);
     outside_of_slots(map).into_iter().for_each(|range| copying.range(range));
     fence(Ordering::Acquire);
     // The texts again: those whose ready words were copied above are complete only from here on. So are the counts and stamps
@@ -64,6 +67,11 @@ pub(crate) fn copy(from: Words<'_>, map: &RegionMap) -> WriterMemory {
         for start in section.range().step_by(section.stride) {
             copying.range(start + 1..start + section.stride);
         }
+    }
+    // A metric whose slot was given to another one meanwhile may have values of both.
+    fence(Ordering::Acquire);
+    for (slot, before) in metrics().zip(described) {
+        copying.set(slot, if from.load(slot) == before { before } else { 0 });
     }
     copying.guarded(header::END, &SEQUENCE, &mut Patience::for_a_scan());
     copying.slots(map.actors, header::ACTORS_USED);

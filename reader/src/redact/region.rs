@@ -11,7 +11,7 @@ use atomscope_layout::event::{self, EVENT_WORDS, EventRecord, TelemetryEvent, ev
 use atomscope_layout::failures::{self, FAILURE_WORDS, FailureRecord, PANIC_WORDS, PanicRecord, Report};
 use atomscope_layout::instances::{INSTANCE_WORDS, InstanceRecord};
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, PATH_CUT_MARK};
-use atomscope_layout::metrics::{describe, read_descriptor};
+use atomscope_layout::metrics::{Description, Metric, read_descriptor};
 use atomscope_layout::names::{put_text, read_cell, write_cell};
 use atomscope_layout::own_records::{
     self, FieldRecord, FieldType, KIND_WORDS, KindRecord, OwnRecord, RECORD_WORDS, read_ready,
@@ -83,7 +83,10 @@ impl Redactor {
         for slot in records(map.metrics) {
             if let Some(mut metric) = from.slice(slot.clone()).and_then(read_descriptor) {
                 self.metric(&mut metric);
-                describe(&to[slot], &metric.name, &metric.unit, metric.kind, &metric.help);
+                let labels: Vec<_> =
+                    metric.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                let Metric { name, unit, kind, help, .. } = &metric;
+                Description { name, labels: &labels, unit, kind: *kind, help }.write(&to[slot], 0);
             }
         }
         slots(from, to, map.actors, header::ACTORS_USED, |words: [u64; ACTOR_WORDS]| {
@@ -452,6 +455,7 @@ impl Redactor {
                 | (TelemetryEvent::Panicked(_), 3) => String::new(),
                 (TelemetryEvent::DeadLetter(_), 0 | 1)
                 | (TelemetryEvent::Panicked(_), 2)
+                | (TelemetryEvent::LongPoll(_), 0)
                 | (TelemetryEvent::ActorStopped { .. } | TelemetryEvent::MailboxSampled { .. }, 0) => {
                     self.kept_path(text).0
                 }

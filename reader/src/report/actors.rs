@@ -130,7 +130,7 @@ const fn instrumented(column_of: Column, get: Get) -> ActorColumn {
     ActorColumn { is_in_list: true, is_in_top: true, needs_instruments: true, ..column(column_of, get) }
 }
 
-/// All columns of actors, in the order in which they are shown and written.
+/// All columns of actors, in the order in which they are shown and written. What an actor does now stays longest on a narrow screen.
 pub const COLUMNS: &[ActorColumn] = &[
     ActorColumn {
         names: &["path"],
@@ -165,7 +165,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         is_in_list: true,
         is_in_top: true,
         is_sort: true,
-        ..column(number("depth", "msgs"), Get::Number(|row| row.actor.mailbox_depth()))
+        ..column(number("depth", "msgs").dropped(2), Get::Number(|row| row.actor.mailbox_depth()))
     },
     ActorColumn {
         key: Some("depth_peak"),
@@ -178,12 +178,15 @@ pub const COLUMNS: &[ActorColumn] = &[
         detail: Some("handled (msgs)"),
         is_in_top: false,
         is_sort: true,
-        ..instrumented(number("handled", "msgs"), Get::Number(|row| Some(row.actor.stats()?.handled)))
+        ..instrumented(
+            number("handled", "msgs").dropped(1),
+            Get::Number(|row| Some(row.actor.stats()?.handled)),
+        )
     },
     ActorColumn {
         detail: Some("handled (/s)"),
         is_in_list: false,
-        ..instrumented(number("handled", "/s"), Get::Float(|row| Some(row.rates?.handled_per_s)))
+        ..instrumented(number("handled", "/s").dropped(1), Get::Float(|row| Some(row.rates?.handled_per_s)))
     },
     ActorColumn {
         names: &["busy", "busy_percent"],
@@ -197,13 +200,19 @@ pub const COLUMNS: &[ActorColumn] = &[
         key: Some("failures"),
         detail: Some("failures"),
         is_sort: true,
-        ..instrumented(number("failures", ""), Get::Number(|row| Some(row.actor.stats()?.failures.into())))
+        ..instrumented(
+            number("failures", "").dropped(3),
+            Get::Number(|row| Some(row.actor.stats()?.failures.into())),
+        )
     },
     ActorColumn {
         names: &["restarts"],
         key: Some("restarts"),
         detail: Some("restarts"),
-        ..instrumented(number("restarts", ""), Get::Number(|row| Some(row.actor.stats()?.restarts.into())))
+        ..instrumented(
+            number("restarts", "").dropped(6),
+            Get::Number(|row| Some(row.actor.stats()?.restarts.into())),
+        )
     },
     ActorColumn {
         names: &["running", "running_s"],
@@ -229,7 +238,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         detail: Some("actors below it"),
         is_in_top: true,
         needs_count: true,
-        ..column(number("below", "actors"), Get::Number(|row| row.below.map(u64::from)))
+        ..column(number("below", "actors").dropped(4), Get::Number(|row| row.below.map(u64::from)))
     },
     ActorColumn {
         key: Some("spawned_at"),
@@ -245,7 +254,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         is_sort: true,
         // The wall clock may have been set between two spawns, and stamps are known where times are not.
         order: ActorOrder::Rank(|actor| actor.spawn_stamp()),
-        ..column(number("age_s", "s"), Get::Float(|row| row.age_s()))
+        ..column(number("age_s", "s").dropped(5), Get::Float(|row| row.age_s()))
     },
     ActorColumn {
         names: &["host"],
@@ -253,7 +262,7 @@ pub const COLUMNS: &[ActorColumn] = &[
         detail: Some("host"),
         is_in_list: true,
         is_in_top: true,
-        ..column(text("host"), Get::Text(|row| row.actor.host()))
+        ..column(text("host").dropped(7), Get::Text(|row| row.actor.host()))
     },
 ];
 

@@ -73,6 +73,17 @@ pub fn describe(event: &TelemetryEvent) -> (&str, Tone, String) {
             };
             (&own.topic, tone, format!("{} {}", own.level.word(), describe_own(own)))
         }
+        TelemetryEvent::LongPoll(poll) => {
+            let thread = poll.thread.as_deref().unwrap_or("a thread");
+            let task = match (&poll.actor, &poll.class, &poll.task) {
+                (Some(actor), ..) => actor.clone(),
+                (None, Some(class), _) => format!("an actor of {class}"),
+                (None, None, Some(task)) => format!("a task that was spawned at {task}"),
+                (None, None, None) => "a task".to_owned(),
+            };
+            let ms = poll.duration_ns / 1_000_000;
+            ("long poll", Tone::Odd, format!("{task} held {thread} for {ms} ms"))
+        }
     }
 }
 

@@ -40,10 +40,18 @@ pub fn by_class(live: &[Class], instruments: &Instruments, in_flight: &[Handler]
     });
     let mut rows: Vec<_> = instrumented.collect();
     rows.extend(live.into_values().map(|class| class_row(Some(&class.name), Some(class), None, None)));
-    busiest_first(List::new("classes", "CLASS", CLASS_COLUMNS, rows))
+    let mut list = List::new("classes", "CLASS", CLASS_COLUMNS, rows);
+    // Most nodes watch no polls.
+    if instruments.classes.iter().all(|class| class.long_polls.is_none()) {
+        list.columns
+            .iter_mut()
+            .filter(|column| column.name == "long_polls")
+            .for_each(|of| of.is_shown = false);
+    }
+    busiest_first(list)
 }
 
-const CLASS_COLUMNS: [Column; 10] = [
+const CLASS_COLUMNS: [Column; 11] = [
     text("class"),
     number("live", ""),
     number("handled", "msgs"),
@@ -54,6 +62,7 @@ const CLASS_COLUMNS: [Column; 10] = [
     number("failures", ""),
     number("restarts", ""),
     number("waiting", "msgs"),
+    number("long_polls", ""),
 ];
 
 fn class_row(
@@ -77,6 +86,7 @@ fn class_row(
         of(|stats| stats.failures),
         of(|stats| stats.restarts),
         known(live.and_then(|class| class.waiting)),
+        known(stats.and_then(|stats| stats.long_polls)),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use atomscope_layout::decode::{DeadLetters, Moment};
+use atomscope_layout::decode::{ActorList, DeadLetters, Moment};
 use atomscope_layout::dto::DeadLetterRecord;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::follow::{Event, Follower};
@@ -19,8 +19,12 @@ pub struct Letters {
     pub letters: DeadLetters,
     /// The node, with its actors.
     pub snapshot: Snapshot,
-    recipients: HashMap<String, Recipient>,
+    recipients: Recipients,
 }
+
+/// What is known of the recipients of dead letters.
+#[derive(Debug, Default)]
+pub struct Recipients(HashMap<String, Recipient>);
 
 /// The last that is known of a recipient.
 #[derive(Debug, Default)]
@@ -63,7 +67,7 @@ impl Letters {
         let reader = region.reader()?;
         let letters = reader.dead_letters(usize::MAX);
         let wanted: HashSet<&str> = letters.recent.iter().map(|letter| letter.recipient.as_str()).collect();
-        let mut recipients: HashMap<String, Recipient> = HashMap::new();
+        let mut recipients = Recipients::default();
         // All events that are kept, in an order in which none comes before its cause.
         let events = Follower::from_oldest(&reader).last_batch(&reader).events;
         let clock = reader.clock();
@@ -71,39 +75,58 @@ impl Letters {
             match event {
                 TelemetryEvent::ActorSpawned(actor) if wanted.contains(actor.path.as_str()) => {
                     let class = Some(actor.actor_type.clone());
-                    recipients.insert(actor.path.clone(), Recipient { class, state: None });
+                    recipients.0.insert(actor.path.clone(), Recipient { class, state: None });
                 }
                 TelemetryEvent::ActorStopped { path } if wanted.contains(path.as_str()) => {
                     let at = clock.as_ref().and_then(|clock| clock.moment(*stamp));
-                    recipients.entry(path.clone()).or_default().state = Some(State::Stopped(at));
+                    recipients.0.entry(path.clone()).or_default().state = Some(State::Stopped(at));
                 }
                 _ => {}
             }
         }
         // Read last: an actor that lives now has not stopped for good.
         let snapshot = Snapshot::take(region)?;
-        for actor in snapshot.actors.iter().filter(|actor| wanted.contains(actor.path())) {
-            let class = Some(actor.class().to_owned());
-            recipients.insert(actor.path().to_owned(), Recipient { class, state: Some(State::Live) });
-        }
+        recipients.add_live(&snapshot.actors, &wanted);
         Ok(Self { letters, snapshot, recipients })
     }
 
-    /// The storms. That with the most letters is first. A recipient of which no class is known
-    /// counts to the class of the others with that message, if it is one, or else all of these are one class.
+    /// The storms, as [`Recipients::storms`].
     pub fn storms(&self) -> List {
+        self.recipients.storms(&self.letters, self.snapshot.until)
+    }
+}
+
+impl Recipients {
+    /// The recipients of these letters that live.
+    pub fn live(actors: &ActorList, letters: &DeadLetters) -> Self {
+        let wanted: HashSet<&str> = letters.recent.iter().map(|letter| letter.recipient.as_str()).collect();
+        let mut recipients = Self::default();
+        recipients.add_live(actors, &wanted);
+        recipients
+    }
+
+    fn add_live(&mut self, actors: &ActorList, wanted: &HashSet<&str>) {
+        for actor in actors.iter().filter(|actor| wanted.contains(actor.path())) {
+            let class = Some(actor.class().to_owned());
+            self.0.insert(actor.path().to_owned(), Recipient { class, state: Some(State::Live) });
+        }
+    }
+
+    /// The storms of these letters; ages are up to `until`. That with the most letters is first. A recipient of which no class is known
+    /// counts to the class of the others with that message, if it is one, or else all of these are one class.
+    pub fn storms(&self, letters: &DeadLetters, until: Option<Moment>) -> List {
         let mut storms: HashMap<(Option<&str>, &str), Storm<'_>> = HashMap::new();
         let class_of = |letter: &DeadLetterRecord| {
-            self.recipients.get(&letter.recipient).and_then(|recipient| recipient.class.as_deref())
+            self.0.get(&letter.recipient).and_then(|recipient| recipient.class.as_deref())
         };
         // The only known class that a type of messages went to; `None` if there are several.
         let mut only: HashMap<&str, Option<&str>> = HashMap::new();
-        for letter in &self.letters.recent {
+        for letter in &letters.recent {
             let Some(class) = class_of(letter) else { continue };
             let known = only.entry(&letter.message_type).or_insert(Some(class));
             *known = known.filter(|known| *known == class);
         }
-        for (letter, at) in self.letters.recent.iter().zip(0..) {
+        for (letter, at) in letters.recent.iter().zip(0..) {
             let only = only.get(letter.message_type.as_str()).copied().flatten();
             let class = class_of(letter).or(only);
             let storm = storms.entry((class, &letter.message_type)).or_insert_with(|| Storm {
@@ -117,7 +140,7 @@ impl Letters {
             storm.oldest = at;
         }
         let mut list = List {
-            rows: storms.iter().filter_map(|(key, storm)| self.row(*key, storm)).collect(),
+            rows: storms.iter().filter_map(|(key, storm)| self.row(*key, storm, letters, until)).collect(),
             ..empty()
         };
         for name in ["last_s", "count"] {
@@ -128,14 +151,20 @@ impl Letters {
         list
     }
 
-    fn row(&self, (class, message): (Option<&str>, &str), storm: &Storm<'_>) -> Option<Vec<Value>> {
-        let letter = self.letters.recent.get(storm.newest)?;
-        let oldest = self.letters.recent.get(storm.oldest)?;
+    fn row(
+        &self,
+        (class, message): (Option<&str>, &str),
+        storm: &Storm<'_>,
+        letters: &DeadLetters,
+        until: Option<Moment>,
+    ) -> Option<Vec<Value>> {
+        let letter = letters.recent.get(storm.newest)?;
+        let oldest = letters.recent.get(storm.oldest)?;
         let ago = |at: Option<Moment>| {
-            Value::of(at.and_then(|at| self.snapshot.until?.since(&at)), |age| Value::Float(seconds(age)))
+            Value::of(at.and_then(|at| until?.since(&at)), |age| Value::Float(seconds(age)))
         };
-        let of_letter = |at: usize| ago(self.letters.at.get(at).copied().flatten());
-        let state = self.recipients.get(&letter.recipient).and_then(|recipient| recipient.state);
+        let of_letter = |at: usize| ago(letters.at.get(at).copied().flatten());
+        let state = self.0.get(&letter.recipient).and_then(|recipient| recipient.state);
         let stopped = match state {
             Some(State::Stopped(at)) => at,
             _ => None,

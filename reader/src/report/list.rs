@@ -55,6 +55,9 @@ pub enum Value {
     Texts(Vec<String>),
     /// Several values.
     Values(Vec<Value>),
+    /// Names, each with a text.
+    #[serde(serialize_with = "object")]
+    Labels(Vec<(String, String)>),
     /// The node does not report it.
     Unknown,
 }
@@ -75,6 +78,7 @@ impl Value {
         match self {
             Self::Unknown => true,
             Self::Text(text) => text.is_empty(),
+            Self::Labels(labels) => labels.is_empty(),
             Self::Float(number) | Self::Exact(number) => !number.is_finite(),
             _ => false,
         }
@@ -89,7 +93,7 @@ impl Value {
             }
             Self::Signed(number) => Some(*number as f64),
             Self::Flag(flag) => Some(f64::from(u8::from(*flag))),
-            Self::Text(_) | Self::Texts(_) | Self::Values(_) | Self::Unknown => None,
+            Self::Text(_) | Self::Texts(_) | Self::Values(_) | Self::Labels(_) | Self::Unknown => None,
         }
     }
 
@@ -98,6 +102,7 @@ impl Value {
             Self::Text(_) => 1,
             Self::Texts(_) => 2,
             Self::Values(_) => 3,
+            Self::Labels(_) => 4,
             _ => 0,
         }
     }
@@ -108,6 +113,7 @@ impl Value {
         let order = match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::Texts(a), Self::Texts(b)) => a.cmp(b),
+            (Self::Labels(a), Self::Labels(b)) => a.cmp(b),
             _ => match (self.number(), other.number()) {
                 (Some(a), Some(b)) => b.total_cmp(&a),
                 _ => self.kind().cmp(&other.kind()),
@@ -124,19 +130,19 @@ impl Value {
     pub fn shown(&self, unit: &str) -> Cow<'_, str> {
         match self {
             _ if self.is_unknown() => "-".into(),
-            Self::Number(number) | Self::Total(number) => match unit {
-                "bytes" => format!("{:.1}", *number as f64 / 1024.0).into(),
-                "nanoseconds" => format!("{:.3}", *number as f64 / 1e6).into(),
+            Self::Number(number) | Self::Total(number) => match scale(unit) {
+                ("KiB", factor) => format!("{:.1}", *number as f64 / factor).into(),
+                ("ms", factor) if factor > 1.0 => format!("{:.3}", *number as f64 / factor).into(),
                 _ => number.to_string().into(),
             },
-            Self::Rate(rate) => match unit {
-                "bytes" => format!("{:.1}/s", rate / 1024.0).into(),
-                "nanoseconds" => format!("{:.1}/s", rate / 1e6).into(),
-                _ => format!("{rate:.1}/s").into(),
-            },
+            Self::Rate(rate) => format!("{:.1}/s", rate / scale(unit).1).into(),
             Self::Count(number) => format!("{number} values").into(),
             Self::CountRate(rate) => format!("{rate:.1}/s").into(),
+            Self::Signed(number) if scale(unit).1 > 1.0 => {
+                Self::Exact(*number as f64).shown(unit).into_owned().into()
+            }
             Self::Signed(number) => number.to_string().into(),
+            Self::Exact(number) if scale(unit).1 > 1.0 => format!("{:.3}", number / scale(unit).1).into(),
             Self::Exact(number) => number.to_string().into(),
             // A small share is not shown as none.
             Self::Float(number) if unit == "%" && *number != 0.0 && number.abs() < 0.05 => {
@@ -149,9 +155,22 @@ impl Value {
             Self::Values(values) => {
                 values.iter().map(|value| value.shown(unit)).collect::<Vec<_>>().join(",").into()
             }
+            Self::Labels(labels) => shown_labels(labels).into(),
             Self::Unknown => "-".into(),
         }
     }
+}
+
+/// `shard="0",region="eu"`.
+pub fn shown_labels(labels: &[(String, String)]) -> String {
+    let label = |(key, value): &(String, String)| {
+        format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+    };
+    labels.iter().map(label).collect::<Vec<_>>().join(",")
+}
+
+fn object<S: Serializer>(labels: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter().map(|(key, value)| (key, value)))
 }
 
 /// A column.
@@ -167,11 +186,13 @@ pub struct Column {
     pub is_shown: bool,
     /// Whether its values are yes and no.
     pub is_flag: bool,
+    /// On a narrow screen the column with the greatest number is dropped first; of equal ones the last one.
+    pub drop_rank: u8,
 }
 
 /// A column of texts.
 pub const fn text(name: &'static str) -> Column {
-    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false }
+    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false, drop_rank: 0 }
 }
 
 /// A column of flags.
@@ -181,10 +202,23 @@ pub const fn flag(name: &'static str) -> Column {
 
 /// A column of numbers.
 pub const fn number(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false }
+    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false, drop_rank: 0 }
+}
+
+/// The indices of columns in the order in which a narrow screen drops them. The first one stays.
+pub fn drop_order<'a>(columns: impl IntoIterator<Item = &'a Column>) -> Vec<usize> {
+    let ranked = columns.into_iter().zip(0..).skip(1).map(|(column, at)| (column.drop_rank, at));
+    let mut ranked: Vec<(u8, usize)> = ranked.collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    ranked.into_iter().map(|(_, at)| at).collect()
 }
 
 impl Column {
+    /// The same column, dropped from a narrow screen by this rank.
+    pub const fn dropped(self, drop_rank: u8) -> Self {
+        Self { drop_rank, ..self }
+    }
+
     /// The kind of its field in a query. Numbers of a query without a unit are in the unit that is shown, or else in the
     /// column's own.
     pub(super) fn kind(&self, shown: bool) -> FieldType {
@@ -237,10 +271,22 @@ pub fn unit_of_row<'a>(columns: &[Column], row: &'a [Value]) -> &'a str {
 
 /// The unit in which people are shown numbers that are held in `unit`.
 pub fn shown_unit(unit: &str) -> &str {
+    scale(unit).0
+}
+
+/// The unit in which people are shown numbers that are held in `unit`, a word or one of [UCUM], and how many of the latter
+/// it is.
+///
+/// [UCUM]: https://ucum.org/ucum
+pub fn scale(unit: &str) -> (&str, f64) {
     match unit {
-        "bytes" => "KiB",
-        "nanoseconds" => "ms",
-        unit => unit,
+        "bytes" | "By" => ("KiB", 1024.0),
+        "nanoseconds" | "ns" => ("ms", 1e6),
+        "microseconds" | "us" => ("ms", 1e3),
+        "milliseconds" => ("ms", 1.0),
+        "seconds" => ("s", 1.0),
+        "1" => ("", 1.0),
+        unit => (unit, 1.0),
     }
 }
 
@@ -434,7 +480,7 @@ impl Row for ListRow<'_> {
             Value::Flag(flag) => FieldValue::Flag(*flag),
             Value::Text(text) => FieldValue::Text(text.into()),
             Value::Texts(texts) => FieldValue::Text(texts.join(",").into()),
-            Value::Values(_) => FieldValue::Text(value.shown("")),
+            Value::Values(_) | Value::Labels(_) => FieldValue::Text(value.shown("")),
             number => number.number().map_or(FieldValue::Unknown, FieldValue::Number),
         }
     }
@@ -444,6 +490,7 @@ impl Row for ListRow<'_> {
             |(_, value)| match value {
                 Value::Text(text) => is_wanted(text),
                 Value::Texts(texts) => texts.iter().any(|text| is_wanted(text)),
+                Value::Labels(_) => is_wanted(&value.shown("")),
                 _ => false,
             },
         )

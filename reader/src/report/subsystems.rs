@@ -42,9 +42,13 @@ pub const ALL: &[&Subsystem] = &[
     &metrics::METRICS,
 ];
 
-/// The summaries of the subsystems that the node uses.
+/// The summaries of the subsystems that the node uses, and of the application's metrics if it has some.
 pub fn summaries(snapshot: &Snapshot) -> Vec<Summary> {
-    let all = ALL.iter().filter(|subsystem| !subsystem.is_one_list && subsystem.is_in_use(snapshot));
+    let is_told = |subsystem: &Subsystem| match *subsystem == metrics::METRICS {
+        true => metrics::has_own(snapshot),
+        false => subsystem.is_in_use(snapshot),
+    };
+    let all = ALL.iter().filter(|subsystem| is_told(subsystem));
     all.map(|subsystem| subsystem.summary(snapshot)).collect()
 }
 

@@ -78,11 +78,12 @@ pub struct Drops {
     pub failures_missed: u64,
     pub panics_abandoned: u64,
     pub polls_panicked: u64,
+    pub metrics_unlisted: u64,
 }
 
 impl Drops {
     /// Each number with the words for it.
-    pub fn list(&self) -> [(u64, &'static str); 15] {
+    pub fn list(&self) -> [(u64, &'static str); 16] {
         [
             (self.actors_spilled, "actors counted but not listed (table full)"),
             (self.actors_untracked, "actors not tracked (table and index full)"),
@@ -105,6 +106,10 @@ impl Drops {
             ),
             (self.panics_abandoned, "panics counted but not kept one by one"),
             (self.polls_panicked, "components no longer polled: their polls panicked"),
+            (
+                self.metrics_unlisted,
+                "times a metric was refused (no room, or its name, labels, kind or unit)",
+            ),
         ]
     }
 }
@@ -181,6 +186,7 @@ impl Usage {
                 failures_missed: of(Builtin::FailuresMissed),
                 panics_abandoned: of(Builtin::PanicsAbandoned),
                 polls_panicked: of(Builtin::PollsPanicked),
+                metrics_unlisted: of(Builtin::MetricsUnlisted),
             },
         };
         region.check_intact()?;

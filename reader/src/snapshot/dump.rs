@@ -17,7 +17,7 @@ use atomscope_layout::dto::{
     ShardingSnapshot, StreamsSnapshot,
 };
 use atomscope_layout::json::{JsonWriter, NodeFields};
-use atomscope_layout::metrics::Metric;
+use atomscope_layout::metrics::{Metric, MetricValue};
 use serde::Serialize;
 
 pub use self::histogram::HistogramDump;
@@ -174,9 +174,10 @@ impl Dump {
                 dead_letters.iter().try_for_each(|letter| write_json(out, &Line::DeadLetter(letter)))?;
                 failures.iter().try_for_each(|failure| write_json(out, &Line::Failure(failure)))?;
                 panics.iter().try_for_each(|panic| write_json(out, &Line::Panic(panic)))?;
-                for MetricDump { name, unit, kind: metric_kind, help, value, histogram } in &metrics {
+                for MetricDump { name, labels, unit, kind: metric_kind, help, value, histogram } in &metrics {
                     let (value, histogram) = (*value, histogram.as_ref());
-                    write_json(out, &Line::Metric { name, unit, metric_kind, help, value, histogram })?;
+                    let line = Line::Metric { name, labels, unit, metric_kind, help, value, histogram };
+                    write_json(out, &line)?;
                 }
                 records.kinds.iter().try_for_each(|kind| write_json(out, &Line::RecordKind(kind)))?;
                 for RecordJson { kind: record_kind, name, published, lost, at, values } in records.json() {
@@ -319,11 +320,12 @@ pub struct RingTotals {
 #[allow(missing_docs, reason = "the fields of Metric document them")]
 pub struct MetricDump {
     pub name: String,
+    pub labels: BTreeMap<String, String>,
     pub unit: String,
     pub kind: &'static str,
     pub help: String,
     /// `null` if nothing counts it.
-    pub value: Option<u64>,
+    pub value: Option<MetricValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<HistogramDump>,
 }
@@ -332,7 +334,8 @@ impl From<Metric> for MetricDump {
     fn from(metric: Metric) -> Self {
         let histogram = metric.histogram.map(HistogramDump::from);
         let kind = metric.kind.name();
-        Self { name: metric.name, unit: metric.unit, kind, help: metric.help, value: metric.value, histogram }
+        let Metric { name, labels, unit, help, value, .. } = metric;
+        Self { name, labels: labels.into_iter().collect(), unit, kind, help, value, histogram }
     }
 }
 
@@ -353,10 +356,11 @@ enum Line<'a> {
     Panic(&'a Panic),
     Metric {
         name: &'a str,
+        labels: &'a BTreeMap<String, String>,
         unit: &'a str,
         metric_kind: &'a str,
         help: &'a str,
-        value: Option<u64>,
+        value: Option<MetricValue>,
         #[serde(skip_serializing_if = "Option::is_none")]
         histogram: Option<&'a HistogramDump>,
     },

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "",
     "ps",
     "actors",
@@ -32,6 +32,7 @@ const COMMANDS: [&str; 28] = [
     "dump",
     "prune",
     "doctor",
+    "deploy",
     "completions",
     "man",
 ];

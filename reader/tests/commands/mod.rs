@@ -4,6 +4,7 @@ mod actors;
 mod ascii;
 mod doctor;
 mod dump;
+mod export;
 mod failures;
 mod groups;
 mod help;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,8 +55,17 @@ pub fn metric_entry<'a>(dump: &'a Value, name: &str) -> &'a Value {
     let metrics = dump["atomscope"]["metrics"].as_array().expect("a list of metrics");
     metrics
         .iter()
-        .find(|metric| metric["name"] == name)
+        .find(|metric| name_of(metric) == name)
         .unwrap_or_else(|| panic!("there is no metric {name}"))
+}
+
+/// `name`, or `name{key=value}`.
+fn name_of(metric: &Value) -> String {
+    let labels = metric["labels"].as_object().expect("labels");
+    let labels: Vec<_> =
+        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().expect("a text"))).collect();
+    let name = metric["name"].as_str().expect("a name");
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 /// The value of a metric; `None` if it is unknown because no attached component counts it.
@@ -99,6 +109,34 @@ pub fn all_events(file: &Path) -> Vec<Value> {
 /// One JSON value for each line.
 pub fn json_lines(text: &[u8]) -> Vec<Value> {
     String::from_utf8_lossy(text).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The JSON lines that the decoder of the tests prints.
+pub fn decoded<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Vec<Value> {
+    let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
+    let output = Command::new("python3").arg(decoder).args(arguments).output().expect("python3 can be run");
+    assert!(output.status.success(), "the decoder failed: {}", String::from_utf8_lossy(&output.stderr));
+    json_lines(&output.stdout)
+}
+
+/// Fails with the first field that differs; `path` is what both are.
+#[track_caller]
+pub fn same(path: &str, ours: &Value, theirs: &Value) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names = |object: &serde_json::Map<String, Value>| object.keys().cloned().collect::<Vec<_>>();
+            let (mut left, mut right) = (names(a), names(b));
+            left.sort();
+            right.sort();
+            assert_eq!(left, right, "the fields of {path}");
+            a.iter().for_each(|(name, value)| same(&format!("{path}.{name}"), value, &b[name]));
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            assert_eq!(a.len(), b.len(), "the length of {path}");
+            a.iter().zip(b).enumerate().for_each(|(at, (a, b))| same(&format!("{path}[{at}]"), a, b));
+        }
+        _ => assert_eq!(ours, theirs, "{path}"),
+    }
 }
 
 /// The folder with a folder for each version of the layout.

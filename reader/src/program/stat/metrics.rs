@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use atomscope::attach::{AttachError, Region};
+use atomscope::report::list::scale;
 use atomscope::report::records;
+use atomscope::report::series::Selector;
 use atomscope::text::clean;
 use atomscope_layout::decode::OwnRecords;
 use atomscope_layout::decode::subsystems::InstanceList;
 use atomscope_layout::instances::{Domain, FieldKind};
-use atomscope_layout::metrics::{Kind, Metric};
+use atomscope_layout::metrics::{Kind, Metric, MetricValue};
 use serde::{Serialize, Serializer};
 
 use crate::program::output::Failure;
@@ -31,7 +33,8 @@ struct MetricColumn {
 
 #[derive(Debug)]
 enum Source {
-    Metric,
+    /// The sum of some metrics of the same name, mostly one.
+    Metrics(Selector),
     Sum(Domain, usize),
     Record,
 }
@@ -41,10 +44,12 @@ impl MetricColumn {
         let of = |unit: &str, is_counter, source| {
             Some(Self { name: name.to_owned(), unit: unit.to_owned(), is_counter, source })
         };
-        if let Some(metric) = metrics.iter().find(|metric| metric.name == name) {
+        if let Some((selector, metric)) = Selector::parse(name)
+            .and_then(|selector| selector.of(metrics).first().copied().map(|metric| (selector, metric)))
+        {
             // The value of a histogram is the number of its values.
             let unit = if metric.kind == Kind::Histogram { "values" } else { &metric.unit };
-            return of(unit, metric.kind != Kind::Gauge, Source::Metric);
+            return of(unit, metric.kind.name() != Kind::Gauge.name(), Source::Metrics(selector));
         }
         if let Some((field, _)) = records::find(records, name) {
             return of(&field.unit, false, Source::Record);
@@ -64,11 +69,14 @@ impl MetricColumn {
     }
 
     fn value(&self, metrics: &[Metric], instances: &InstanceList, records: &OwnRecords) -> Option<f64> {
-        match self.source {
-            Source::Metric => {
-                metrics.iter().find(|metric| metric.name == self.name)?.value.map(|value| value as f64)
+        match &self.source {
+            Source::Metrics(selector) => {
+                let found = selector.of(metrics);
+                let known: Vec<f64> =
+                    found.iter().filter_map(|metric| metric.value.map(MetricValue::as_f64)).collect();
+                (!known.is_empty() && known.len() == found.len()).then(|| known.iter().sum())
             }
-            Source::Sum(domain, at) => instances.sum(domain, at).map(|value| value as f64),
+            Source::Sum(domain, at) => instances.sum(*domain, *at).map(|value| value as f64),
             Source::Record => records::as_number(records::find(records, &self.name)?.1),
         }
     }
@@ -168,11 +176,7 @@ struct Rate {
 impl Rate {
     /// The unit for people, and how many units of the metric it is.
     fn unit(&self) -> (&str, f64) {
-        match self.unit.as_str() {
-            "bytes" => ("KiB", 1024.0),
-            "nanoseconds" => ("ms", 1e6),
-            unit => (unit, 1.0),
-        }
+        scale(&self.unit)
     }
 }
 

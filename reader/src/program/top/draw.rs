@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use atomscope::liveness::{Liveness, Verdict};
 use atomscope::report::findings::Severity;
 use atomscope::report::human::{bytes, count, duration};
-use atomscope::report::list::{Column, Side, Value, unit_of_row};
+use atomscope::report::list::{Column, Side, Value, drop_order, unit_of_row};
 use atomscope::report::rates::CounterRates;
 use atomscope::report::records;
 use atomscope::report::tone::Tone;
@@ -607,8 +607,9 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         .collect();
     // The first column and the sort column are dropped last.
     let is_sorted_by = |at: &usize| sheet.sort.is_some_and(|sort| columns[*at].1.name == sort.column);
-    let drop_order: Vec<usize> = (1..columns.len()).rev().filter(|at| !is_sorted_by(at)).collect();
-    let kept = fit(&wide, &drop_order, area.width.into());
+    let mut order = drop_order(columns.iter().map(|(_, column)| *column));
+    order.retain(|at| !is_sorted_by(at));
+    let kept = fit(&wide, &order, area.width.into());
     let mut lines = Vec::new();
     let draw_row = |texts: &[String], style: &dyn Fn(usize) -> Style| {
         let mut spans = Vec::new();

@@ -12,6 +12,7 @@ mod threads;
 
 use atomscope::report::actors::{ActorValue, COLUMNS};
 use atomscope::report::human::{bytes, count, duration};
+use atomscope::report::letters::Recipients;
 use atomscope::report::list::{List, Value, number, text, unit_of_row};
 use atomscope::report::records::{HOW_TO_PUBLISH, all};
 use atomscope::snapshot::Snapshot;
@@ -57,7 +58,12 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
                 0 => "No message was undeliverable.",
                 _ => "All dead letters that the region holds are unreadable.",
             };
-            of_lists(request, vec![dead_letters(&tick.snapshot)], vec![line], nothing)
+            let recipients = tick
+                .listed
+                .as_ref()
+                .map_or_else(Recipients::default, |listed| Recipients::live(listed.tree.actors(), letters));
+            let storms = recipients.storms(letters, tick.snapshot.until);
+            of_lists(request, vec![dead_letters(&tick.snapshot), storms], vec![line], nothing)
         }
         (View::Events, Some(_)) => events(request, source),
         (View::Hot, Some(tick)) => hot(request, tick),

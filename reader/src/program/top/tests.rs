@@ -788,7 +788,7 @@ mod keys {
             let source = screen.app.source();
             let rows = (0..screen.app.sheet.len()).map(|at| screen.app.sheet.row(at, source));
             let row = rows.into_iter().find(|row| row[0].shown("") == name).unwrap();
-            row[1].shown("").into_owned()
+            row[2].shown("").into_owned()
         };
         screen.press("M");
         assert_eq!(value(&mut screen, "persistence.events"), "40.0/s");
@@ -870,7 +870,7 @@ mod keys {
         let mut screen = live_shop();
         screen.press("M/kind = histogram⏎");
         let source = screen.app.source();
-        assert!(matches!(screen.app.sheet.row(0, source)[1], Value::CountRate(_)));
+        assert!(matches!(screen.app.sheet.row(0, source)[2], Value::CountRate(_)));
         assert!(screen.text(120, 20).contains("0.0/s"));
     }
 
@@ -1089,6 +1089,16 @@ mod keys {
         assert_eq!(screen.app.sheet.name, "metrics");
         screen.press("⏎");
         assert!(screen.text(160, 40).contains("metric"));
+    }
+
+    #[test]
+    fn dead_letters_of_one_kind_are_in_one_row_beside_the_letters() {
+        let mut screen = live_shop();
+        screen.press(&View::DeadLetters.key().to_string());
+        screen.press("→");
+        assert_eq!((screen.app.sheet.name, screen.app.sheet.len()), ("storms", 1));
+        let text = screen.text(160, 40);
+        assert!(text.contains("shop::orders::Cancel") && text.contains("RECIPIENTS"), "{text}");
     }
 
     #[test]

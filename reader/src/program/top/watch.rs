@@ -260,7 +260,10 @@ fn approximate_bytes(snapshot: &Snapshot) -> usize {
         .recent_writes
         .iter()
         .for_each(|write| add(&[&write.journal, &write.persistence_id]));
-    snapshot.metrics.iter().for_each(|metric| add(&[&metric.name, &metric.help]));
+    snapshot.metrics.iter().for_each(|metric| {
+        add(&[&metric.name, &metric.help]);
+        metric.labels.iter().for_each(|(key, value)| add(&[key, value]));
+    });
     snapshot.dead_letters.recent.iter().for_each(|letter| {
         add(&[&letter.recipient, &letter.message_type, &letter.message_preview]);
     });

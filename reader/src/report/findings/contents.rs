@@ -6,6 +6,7 @@ use atomscope_layout::decode::Failure;
 use atomscope_layout::failures;
 use atomscope_layout::instances::{Domain, journal};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::region::Override;
 
 use super::finding::{Findings, Severity};
 use crate::attach::Region;
@@ -36,6 +37,7 @@ const SAMPLER_PERCENT: f64 = 1.0;
 pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot, usage: &Usage) {
     capacity(findings, snapshot, usage);
     workers(findings, snapshot);
+    long_polls(findings, snapshot);
     panics_and_errors(findings, snapshot, usage);
     #[cfg(feature = "stacks")]
     stacks(findings, region, snapshot);
@@ -52,7 +54,11 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     if drops.actors_spilled > 0 || drops.actors_untracked > 0 || is_full {
         let text =
             format!("{text}; {} unlisted, {} untracked so far", drops.actors_spilled, drops.actors_untracked);
-        findings.add(Severity::Warning, text, Some("build the region with more `actors`"));
+        findings.add(
+            Severity::Warning,
+            text,
+            Some("build the region with more `actors`, or start the node with a larger ATOMSCOPE_ACTORS"),
+        );
     } else if snapshot.has_actors() {
         findings.good(text);
     }
@@ -69,14 +75,42 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     );
     let shares = usage.events_shared_lane.saturating_mul(100) > usage.events.saturating_mul(SHARED_PERCENT);
     if usage.lanes.used >= usage.lanes.capacity && shares {
-        let advice = "more threads than lanes count and publish, which slows them down: build the region with more `lanes`";
+        let advice = "more threads than lanes count and publish, which slows them down: build the region with more `lanes`, or start the node \
+                      with a larger ATOMSCOPE_LANES";
         findings.add(Severity::Warning, text, Some(advice));
     } else {
         findings.good(text);
     }
     if usage.metrics.used >= usage.metrics.capacity {
         let text = format!("all {} metrics are used: further ones are not recorded", usage.metrics.capacity);
-        findings.add(Severity::Warning, text, Some("build the region with more `metrics`"));
+        let advice =
+            "build the region with more `metrics`, or start the node with a larger ATOMSCOPE_METRICS";
+        findings.add(Severity::Warning, text, Some(advice));
+    }
+    if usage.histograms.used >= usage.histograms.capacity {
+        let text = format!("all {} histograms are used", usage.histograms.capacity);
+        findings.add(Severity::Note, text, Some("build the region with more `histograms`"));
+    }
+    if drops.metrics_unlisted > 0 {
+        let text = format!("{} times a metric was refused and counts nothing", drops.metrics_unlisted);
+        let advice = "the node's warnings name it and the reason: no room, or its name, labels, kind or unit";
+        findings.add(Severity::Warning, text, Some(advice));
+    }
+    let chosen = Override::ALL.into_iter().filter(|of| snapshot.identity.header.flags & of.bit() != 0);
+    let chosen: Vec<_> = chosen
+        .map(|of| {
+            let number = match of {
+                Override::Actors => usage.actors.capacity,
+                Override::Events => usage.events_kept_per_lane,
+                Override::Lanes => usage.lanes.capacity,
+                Override::Metrics => usage.metrics.capacity,
+                Override::Dir => return of.variable().to_owned(),
+            };
+            format!("{}={number}", of.variable())
+        })
+        .collect();
+    if !chosen.is_empty() {
+        findings.good(format!("the node's environment chose {}", chosen.join(", ")));
     }
     if *drops == Drops::default() {
         findings.good("nothing was dropped for lack of space");
@@ -91,6 +125,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         failures_unlisted: 0,
         failures_missed: 0,
         polls_panicked: 0,
+        metrics_unlisted: 0,
         ..*drops
     };
     for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
@@ -142,6 +177,24 @@ fn workers(findings: &mut Findings, snapshot: &Snapshot) {
         None if snapshot.liveness.verdict == Verdict::Live && away.of > 0 => {
             let workers = count(away.of as u64, "worker", "workers");
             findings.good(format!("{workers} of its async runtime, and none is away from it for long"));
+        }
+        None => {}
+    }
+}
+
+/// Polls of tasks that held their workers, where polls are watched.
+fn long_polls(findings: &mut Findings, snapshot: &Snapshot) {
+    match snapshot.builtin_if_known(Builtin::LongPolls) {
+        Some(0) => findings.good("no task held a worker for long"),
+        Some(polls) => {
+            let text = count(
+                polls,
+                "poll of a task held a worker for long",
+                "polls of tasks held a worker for long",
+            );
+            let advice = "what waits for the worker is delayed as long: `atomscope tail --topic runtime` names the actors, and \
+                          spawn_blocking is for work that blocks";
+            findings.add(Severity::Note, text, Some(advice));
         }
         None => {}
     }

@@ -2,7 +2,7 @@
 
 use atomscope_layout::decode::subsystems::{InstanceEntry, flag};
 use atomscope_layout::instances::{Domain, Field, FieldKind};
-use atomscope_layout::metrics::{Kind, Metric};
+use atomscope_layout::metrics::{Kind, Metric, MetricValue};
 
 use crate::report::human::seconds;
 use crate::report::list::{self, Column, List, Value, number, text};
@@ -65,7 +65,7 @@ impl Instances {
         let rows = instances.iter().flat_map(|instances| instances.of(self.domain)).map(|entry| {
             let mut row = vec![Value::text(&entry.name)];
             row.extend(self.has_owner.then(|| Value::of(entry.owner.clone(), Value::Text)));
-            row.extend(self.fields().map(|(at, field)| value(entry, at, field.kind)));
+            row.extend(self.fields().map(|(at, field)| number_of(entry, at, field.kind)));
             row.extend(self.extra.iter().map(|(_, value)| value(entry)));
             let age = until.zip(entry.made).and_then(|(until, made)| until.since(&made));
             row.push(Value::of(age, |age| Value::Float(seconds(age))));
@@ -76,7 +76,7 @@ impl Instances {
     }
 }
 
-fn value(entry: &InstanceEntry, at: usize, kind: FieldKind) -> Value {
+fn number_of(entry: &InstanceEntry, at: usize, kind: FieldKind) -> Value {
     let number = entry.numbers[at];
     match kind {
         _ if !entry.is_known(at) => Value::Unknown,
@@ -91,13 +91,19 @@ fn value(entry: &InstanceEntry, at: usize, kind: FieldKind) -> Value {
 /// The list of some metrics.
 pub(super) fn metrics<'a>(metrics: impl IntoIterator<Item = &'a Metric>) -> List {
     let columns = [text("name"), number("value", ""), text("unit")];
-    let rows = metrics.into_iter().map(|metric| {
-        let value = Value::of(metric.value, |value| match metric.kind {
-            Kind::Counter => Value::Total(value),
-            Kind::Gauge => Value::Number(value),
-            Kind::Histogram => Value::Count(value),
-        });
-        vec![Value::text(&metric.name), value, Value::text(&metric.unit)]
-    });
+    let rows = metrics
+        .into_iter()
+        .map(|metric| vec![Value::text(&metric.name), value(metric), Value::text(&metric.unit)]);
     List::new("metrics", "METRIC", columns, rows)
+}
+
+/// The value of a metric.
+pub(super) fn value(metric: &Metric) -> Value {
+    Value::of(metric.value, |value| match (metric.kind, value) {
+        (Kind::Counter, MetricValue::Unsigned(value)) => Value::Total(value),
+        (Kind::Histogram, MetricValue::Unsigned(value)) => Value::Count(value),
+        (_, MetricValue::Unsigned(value)) => Value::Number(value),
+        (_, MetricValue::Signed(value)) => Value::Signed(value),
+        (_, MetricValue::Float(value)) => Value::Exact(value),
+    })
 }

@@ -16,7 +16,9 @@ pub const RUNTIME: Subsystem = Subsystem {
     notes: "BUSY(ms) is the time that a worker has spent on tasks so far, with the task that it runs now. PARKED says whether \
             it sleeps. AWAY(ms) is the time for which it has neither slept nor got through 61 polls of tasks: up to some \
             seconds under full load, and longer if a handler hangs or if an actor always has messages. A note says which \
-            workers are away for 5 seconds.",
+            workers are away for 5 seconds. Long polls (of 100 ms, unless the node says otherwise) are counted only if the node \
+            gives the runtime's builder to `watch_runtime` and builds tokio with `--cfg tokio_unstable`: `atomscope tail \
+            --topic runtime` tells each with its actor.",
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
@@ -26,7 +28,7 @@ pub const RUNTIME: Subsystem = Subsystem {
     summary,
     gaps: no_gaps,
     warnings,
-    failures: &[],
+    failures: &[(Builtin::LongPolls, "long poll", "long polls")],
 };
 
 fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
@@ -40,7 +42,14 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
         counted(tasks, "task", "tasks"),
         or_dash(queue)
     );
-    (line, vec![number("workers", workers), number("tasks", tasks), number("queue", queue)])
+    let long_polls = snapshot.builtin_if_known(Builtin::LongPolls);
+    let line = match long_polls {
+        Some(_) => format!("{line}, {}", counted(long_polls, "long poll", "long polls")),
+        None => line,
+    };
+    let facts =
+        [("workers", workers), ("tasks", tasks), ("queue", queue), ("long_polls", long_polls)].into_iter();
+    (line, facts.map(|(name, value)| number(name, value)).collect())
 }
 
 /// Workers that are away. Those that are away for too long are a finding already.

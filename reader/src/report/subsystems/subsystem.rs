@@ -2,7 +2,7 @@
 
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::decode::subsystems::Subsystems;
-use atomscope_layout::metrics::{BUILTIN, Builtin, Metric};
+use atomscope_layout::metrics::{Builtin, Metric};
 use serde::Serialize;
 use serde::ser::Serializer;
 
@@ -113,12 +113,9 @@ impl Subsystem {
     /// Its built-in metrics.
     fn metrics<'a>(&self, snapshot: Option<&'a Snapshot>) -> impl Iterator<Item = &'a Metric> {
         let prefix = self.name;
-        let is_own = move |name: &str| {
-            let rest = name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
-            rest && BUILTIN.iter().any(|(builtin, ..)| *builtin == name)
-        };
+        let is_own = move |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
         let all = snapshot.map_or(&[][..], |snapshot| &snapshot.metrics);
-        all.iter().filter(move |metric| is_own(&metric.name))
+        all.iter().filter(move |metric| metric.is_builtin && is_own(&metric.name))
     }
 
     /// Whether the node uses it: a metric of its is not zero, a list of its has rows, or it is [`Self::shown_with`] an
@@ -126,7 +123,7 @@ impl Subsystem {
     pub fn is_in_use(&self, snapshot: &Snapshot) -> bool {
         self.is_one_list
             || snapshot.subsystems.instances.attached.has_any(self.shown_with)
-            || self.metrics(Some(snapshot)).any(|metric| metric.value > Some(0))
+            || self.metrics(Some(snapshot)).any(|metric| metric.value.is_some_and(|value| !value.is_zero()))
             || self.lists(Some(snapshot)).iter().any(|list| !list.is_fixed && !list.rows.is_empty())
     }
 

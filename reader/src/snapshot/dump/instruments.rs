@@ -44,6 +44,7 @@ pub struct ClassDump {
     pub restarts: u64,
     pub untracked: u64,
     pub overwritten: u64,
+    pub long_polls: Option<u64>,
     /// `null` without a timed message.
     pub handle_time_ns: Option<CountedHistogram>,
     /// `null` if no depth was read.
@@ -149,6 +150,7 @@ impl From<ClassStats> for ClassDump {
             restarts: class.restarts,
             untracked: class.untracked,
             overwritten: class.overwritten,
+            long_polls: class.long_polls,
             handle_time_ns: counted(class.handle_time),
             depth: counted(class.depth),
             variants: class.variants.into_iter().map(variant).collect(),

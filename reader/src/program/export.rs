@@ -1,0 +1,42 @@
+//! `export`: what nodes publish, for other systems.
+
+mod exec;
+mod prometheus;
+#[cfg(feature = "export")]
+mod server;
+mod what;
+
+use atomscope::system::stop_on_signals;
+use clap::{Args, Subcommand};
+
+use crate::program::export::exec::ExecArgs;
+use crate::program::export::prometheus::PrometheusArgs;
+use crate::program::output::Failure;
+use crate::program::target::SearchArgs;
+
+/// Feed other systems with what nodes publish.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  atomscope export prometheus                          all nodes of this machine, at http://127.0.0.1:9464/metrics
+  atomscope export prometheus --textfile /var/lib/node_exporter/atomscope.prom
+  atomscope export exec -- ./to-influx.py              each event and sample as a line of JSON on its standard input
+  atomscope dump shop --format prom                    the same families once")]
+pub struct ExportArgs {
+    #[command(subcommand)]
+    pub to: To,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum To {
+    Prometheus(PrometheusArgs),
+    Exec(ExecArgs),
+}
+
+pub fn export(search_args: &SearchArgs, args: ExportArgs) -> Result<(), Failure> {
+    stop_on_signals();
+    match args.to {
+        To::Prometheus(args) => prometheus::prometheus(search_args, &args),
+        To::Exec(args) => exec::exec(search_args, args),
+    }
+}

@@ -1,0 +1,513 @@
+//! `export`, and `dump --format prom`.
+#![cfg(feature = "export")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use atomscope_layout::metrics::{BUILTIN, Builtin};
+use flate2::read::GzDecoder;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::fixture::nodes::shop;
+use crate::fixture::{Locked, Node, RegionDir, random, write};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `export`, which is killed at the end of the test.
+struct Exporter {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Exporter {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stderr }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Ends it by a signal, and checks that it ends well.
+    fn stop(mut self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest}");
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running HTTP server.
+struct Server {
+    exporter: Exporter,
+    address: SocketAddr,
+}
+
+/// The answer to a request.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn read(mut from: impl std::io::Read) -> Self {
+        let mut all = Vec::new();
+        // A client of TLS is told of an end only if the server says goodbye.
+        let _ = from.read_to_end(&mut all);
+        let end = all.windows(4).position(|at| at == b"\r\n\r\n").map_or(all.len(), |at| at + 4);
+        let head = String::from_utf8(all[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_lowercase(), body: all[end..].to_vec() }
+    }
+
+    fn text(self) -> String {
+        String::from_utf8(self.body).unwrap()
+    }
+}
+
+impl Server {
+    fn start(dir: &RegionDir, args: &[&str]) -> Self {
+        Self::of(dir.command([&["export", "prometheus", "--listen", "127.0.0.1:0"], args].concat()))
+    }
+
+    fn of(command: Command) -> Self {
+        let mut exporter = Exporter::start(command);
+        let line = exporter.line();
+        let address = line.rsplit_once("://").and_then(|(_, rest)| rest.split('/').next());
+        let address = address.unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+        Self { exporter, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+        let mut stream = self.connect();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
+        Answer::read(stream)
+    }
+
+    fn metrics(&self) -> String {
+        let answer = self.ask("GET", "/metrics", "");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        answer.text()
+    }
+
+    /// Asks until the answer is as wanted.
+    #[track_caller]
+    fn until(&self, mut is_so: impl FnMut(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.metrics();
+            if is_so(&text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "waited in vain: {text}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The samples of an exposition: name and labels as they stand there, and the value. Fails if a line is there twice, or if a
+/// family is not together.
+#[track_caller]
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    let mut families = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let name = rest.split(' ').next().unwrap().to_owned();
+            assert!(!families.contains(&name), "the family {name} is there twice");
+            families.push(name);
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let of = families.last().unwrap();
+        assert!(name.starts_with(of.as_str()), "{name} is not in its family, but in {of}");
+        assert!(samples.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{line} is there twice");
+    }
+    samples
+}
+
+fn of(node: &str) -> String {
+    format!("node=\"{node}\",system=\"Shop\",pid=\"{}\"", std::process::id())
+}
+
+#[test]
+fn live_nodes_are_served_in_both_formats_and_packed() {
+    let dir = RegionDir::new();
+    let _shop = shop().live(&dir);
+    shop().dead(&dir);
+    let server = Server::start(&dir, &["--label", "zone=eu"]);
+    let text = server.until(|text| text.contains("atomr_actors_live{"));
+    let shop = of("shop");
+    let all = samples(&text);
+    assert_eq!(all[&format!("atomr_dead_letters_total{{{shop},zone=\"eu\"}}")], 1.0);
+    assert_eq!(all[&format!("atomscope_class_actors{{{shop},zone=\"eu\",class=\"shop::Payer\"}}")], 1.0);
+    assert_eq!(all[&format!("atomscope_node_state{{{shop},zone=\"eu\",state=\"live\"}}")], 1.0);
+    // The region of a dead node is no node.
+    assert_eq!(all["atomscope_export_nodes"], 1.0);
+
+    let open = server.ask("GET", "/metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n");
+    assert!(open.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", open.head);
+    let open = open.text();
+    assert!(
+        open.ends_with("# EOF\n")
+            && open.contains("# TYPE atomr_dead_letters counter\natomr_dead_letters_total{")
+    );
+
+    let packed = server.ask("GET", "/metrics", "Accept-Encoding: gzip\r\n");
+    assert!(packed.head.contains("content-encoding: gzip"), "{}", packed.head);
+    let mut unpacked = String::new();
+    GzDecoder::new(packed.body.as_slice()).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(samples(&unpacked).len(), all.len());
+    server.exporter.stop();
+}
+
+#[test]
+fn there_are_metrics_and_health_and_nothing_that_could_be_written() {
+    let dir = RegionDir::new();
+    let server = Server::start(&dir, &[]);
+    let head = server.ask("HEAD", "/metrics", "");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.head.contains("content-length: "), "{}", head.head);
+    assert_eq!(server.ask("GET", "/healthz", "").text(), "ok\n");
+    assert_eq!(server.ask("GET", "/etc/passwd", "").status, 404);
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+        assert_eq!(server.ask(method, "/metrics", "Content-Length: 0\r\n").status, 405, "{method}");
+    }
+}
+
+#[test]
+fn a_node_that_ends_is_in_one_answer_more_and_then_only_its_end_is_told() {
+    let dir = RegionDir::new();
+    let server = Server::start(&dir, &[]);
+    let node = shop();
+    node.count(Builtin::Spawned, 3);
+    let locked = node.live(&dir);
+    let shop = of("shop");
+    let live = format!("atomr_actors_spawned_total{{{shop}}} 6\n");
+    server.until(|text| text.contains(&live));
+    drop(locked);
+    // The last counts come once, and are those of no live node.
+    let last = format!("atomr_actors_spawned_total{{{shop},ended=\"1\"}} 6\n");
+    let text = server.until(|text| text.contains(&last));
+    assert!(!text.contains(&live), "{text}");
+    let text = server.until(|text| !text.contains(&last));
+    assert!(!text.contains(&live) && !text.contains("ended=\"1\""), "{text}");
+    let end = format!("atomscope_node_ended{{{shop},how=\"crashed\"}} 1\n");
+    assert!(text.contains(&end) && text.contains("atomscope_export_nodes 0\n"), "{text}");
+}
+
+#[test]
+fn nodes_of_one_name_system_and_pid_are_told_apart_by_their_files() {
+    let dir = RegionDir::new();
+    let regions = [shop().live(&dir), shop().live(&dir)];
+    let server = Server::start(&dir, &[]);
+    let text = server.until(|text| text.contains("atomscope_export_nodes 2\n"));
+    samples(&text);
+    for Locked { path, .. } in &regions {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let one = format!("atomr_dead_letters_total{{{},region_file=\"{file}\"}} 1\n", of("shop"));
+        assert!(text.contains(&one), "{text}");
+    }
+    let [one, _two] = regions;
+    drop(one);
+    server.until(|text| text.contains(&format!("atomr_dead_letters_total{{{}}} 1\n", of("shop"))));
+}
+
+#[test]
+fn who_chooses_nodes_and_the_limit_bounds_their_rows() {
+    let dir = RegionDir::new();
+    let roomy = Node::roomy("roomy");
+    roomy.fill();
+    (0..3).for_each(|number| {
+        roomy.metric(BUILTIN.len() + 8 + number, &format!("own.{number}"), "percent", "Own.")
+    });
+    let (_roomy, _shop) = (roomy.live(&dir), shop().live(&dir));
+    let server =
+        Server::start(&dir, &["roomy", "--limit", "1", "--detail", "associations,keys", "--top", "1"]);
+    let text = server.until(|text| text.contains("node=\"roomy\""));
+    samples(&text);
+    assert!(!text.contains("node=\"shop\""), "{text}");
+    for name in ["atomr_remote_bytes", "atomscope_journals_writes_total", "own_0_percent", "own_2_percent"] {
+        assert!(text.contains(&format!("\n{name}{{node=\"roomy\"")), "{name}: {text}");
+    }
+    // A region of this size has actors of three classes.
+    let server = Server::start(&dir, &["shop", "--limit", "1"]);
+    let text = server.until(|text| text.contains("node=\"shop\""));
+    let left_out = format!("atomscope_export_left_out{{{},what=\"classes\"}} 2\n", of("shop"));
+    assert!(text.contains(&left_out), "{text}");
+    assert_eq!(text.matches("\natomscope_class_actors{").count(), 1);
+    assert!(!text.contains("atomr_mailbox_depth"), "{text}");
+}
+
+#[test]
+fn a_token_from_a_file_or_the_environment_is_demanded() {
+    let dir = RegionDir::new();
+    let file = dir.join("token");
+    fs::write(&file, "secret\n").unwrap();
+    let mut by_environment = dir.command(["export", "prometheus", "--listen", "127.0.0.1:0"]);
+    by_environment.env("ATOMSCOPE_TOKEN", "secret");
+    for server in [Server::start(&dir, &["--token-file", file.to_str().unwrap()]), Server::of(by_environment)]
+    {
+        for (header, status) in [
+            ("", 401),
+            ("Authorization: Bearer wrong\r\n", 401),
+            ("Authorization: Basic secret\r\n", 401),
+            ("Authorization: Bearer secret\r\n", 200),
+        ] {
+            assert_eq!(server.ask("GET", "/metrics", header).status, status, "{header}");
+        }
+        assert_eq!(server.ask("GET", "/healthz", "").status, 200);
+    }
+    fs::write(&file, " \n").unwrap();
+    let empty =
+        dir.run(["export", "prometheus", "--listen", "127.0.0.1:0", "--token-file", file.to_str().unwrap()]);
+    assert!(empty.failed(1).contains("is empty"));
+}
+
+#[test]
+fn tls_is_served_with_a_certificate_and_its_key() {
+    let dir = RegionDir::new();
+    let _shop = shop().live(&dir);
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+    let (cert, key) = (tls.join("cert.pem"), tls.join("key.pem"));
+    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = Server::start(&dir, &files);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&cert).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = StreamOwned::new(client, server.connect());
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let answer = Answer::read(stream);
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert!(answer.text().contains("# TYPE atomscope_export_nodes gauge"));
+    // Without TLS there is no answer, and the next client gets one.
+    assert_eq!(server.ask("GET", "/metrics", "").status, 0);
+
+    let alone = dir.run(["export", "prometheus", "--tls-cert", cert.to_str().unwrap()]);
+    assert!(alone.failed(2).contains("--tls-key"));
+    let wrong = ["--tls-cert", key.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let wrong = dir.run([&["export", "prometheus", "--listen", "127.0.0.1:0"], wrong.as_slice()].concat());
+    assert!(wrong.failed(1).contains("for TLS"));
+}
+
+#[test]
+fn clients_that_are_silent_slow_or_verbose_hinder_nobody() {
+    let dir = RegionDir::new();
+    let server = Server::start(&dir, &[]);
+    let silent: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    let slow: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(server.ask("GET", "/metrics", "").status, 200);
+    let long = format!("X: {}\r\n", "x".repeat(1 << 20));
+    let mut stream = server.connect();
+    // The server may close the connection before all is written.
+    let _ = write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n{long}\r\n");
+    let refused = Answer::read(stream);
+    assert!(matches!(refused.status, 0 | 431), "{}", refused.head);
+    // Each of them is cut off.
+    for mut stream in silent.into_iter().chain(slow) {
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(server.ask("GET", "/metrics", "").status, 200);
+}
+
+#[test]
+fn a_label_with_a_meaning_of_its_own_and_a_used_address_are_refused() {
+    let dir = RegionDir::new();
+    let wrong = dir.run(["export", "prometheus", "--label", "pid=1"]).failed(2);
+    assert!(wrong.contains("has a meaning of its own"), "{wrong}");
+    let wrong = dir.run(["export", "prometheus", "--detail", "nonsense"]).failed(2);
+    assert!(wrong.contains("associations"), "{wrong}");
+    let server = Server::start(&dir, &[]);
+    let used = dir.run(["export", "prometheus", "--listen", &server.address.to_string()]).failed(1);
+    assert!(used.contains("another program has it"), "{used}");
+}
+
+#[test]
+fn the_text_file_is_whole_whenever_it_is_read_and_goes_with_the_exporter() {
+    let dir = RegionDir::new();
+    let _shop = shop().live(&dir);
+    let file = dir.join("atomscope.prom");
+    let path = file.to_str().unwrap();
+    let command = dir.command(["export", "prometheus", "--textfile", path, "--interval", "100ms"]);
+    let exporter = Exporter::start(command);
+    let mut rounds = 0;
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = None;
+    while rounds < 5 {
+        assert!(Instant::now() < deadline, "only {rounds} rounds");
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        rounds += u32::from(last.replace(modified) != Some(modified));
+        assert!(samples(&text).contains_key("atomscope_export_nodes"));
+    }
+    exporter.stop();
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_dump_has_the_same_families_once() {
+    let dir = RegionDir::new();
+    let path = shop().dead(&dir);
+    let text = dir.run(["dump", path.to_str().unwrap(), "--format", "prom"]).ok();
+    let all = samples(&text);
+    assert_eq!(all[&format!("atomr_dead_letters_total{{{}}}", of("shop"))], 1.0);
+    assert_eq!(all[&format!("atomscope_node_state{{{},state=\"crashed\"}}", of("shop"))], 1.0);
+    let redacted = dir.run(["dump", path.to_str().unwrap(), "--format", "prom", "--redact"]).ok();
+    assert!(!redacted.contains("hop"), "{redacted}");
+}
+
+#[test]
+fn a_program_gets_each_node_event_and_sample_as_a_line_and_is_started_again() {
+    let dir = RegionDir::new();
+    let locked = shop().live(&dir);
+    let file = dir.join("lines");
+    // It ends after some lines.
+    let script = format!("head -n 20 >> {}; exit 3", file.display());
+    let args = ["export", "exec", "--interval", "100ms", "--", "sh", "-c", &script];
+    let mut exporter = Exporter::start(dir.command(args));
+    let lines = || -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let whole = text.lines().filter(|line| line.ends_with('}'));
+        whole.filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let of_kind = |kind: &str| lines().into_iter().find(|line| line["kind"] == kind);
+    let wait_for = |kind: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = of_kind(kind) {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "there is no {kind}: {:?}", lines());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    assert_eq!(wait_for("node_started")["node"], "shop");
+    let sample = wait_for("sample");
+    assert_eq!((&sample["name"], &sample["value"]), (&"atomr_actors_spawned_total".into(), &3.into()));
+    assert!(exporter.line().contains("exit status: 3"));
+    let restarted = wait_for("restarted");
+    assert!(restarted["dropped"].as_u64().unwrap() > 0, "{restarted}");
+    drop(locked);
+
+    let missing = dir.run(["export", "exec", "--", "/does/not/exist"]).failed(1);
+    assert!(missing.contains("cannot start /does/not/exist"), "{missing}");
+}
+
+#[test]
+fn regions_that_appear_vanish_and_are_damaged_leave_no_trace_in_the_exporter() {
+    let steps: usize = std::env::var("ATOMSCOPE_CHAOS").map_or(1000, |steps| steps.parse().unwrap());
+    let dir = RegionDir::new();
+    let server = Server::start(&dir, &[]);
+    server.until(|text| text.contains("atomscope_export_nodes 0\n"));
+    let process = format!("/proc/{}", server.exporter.child.id());
+    let descriptors = || fs::read_dir(format!("{process}/fd")).unwrap().count();
+    let before = descriptors();
+    let mut random = random();
+    let mut regions: Vec<Locked> = Vec::new();
+    for step in 0..steps {
+        let at = random() as usize % regions.len().max(1);
+        match random() % 8 {
+            0..=3 => {
+                // Each node has counted its own number, so a series of a wrong node would be seen.
+                let node = Node::new(&format!("n{step}"));
+                node.count(Builtin::Spawned, step as u64);
+                regions.push(node.live(&dir));
+            }
+            _ if regions.is_empty() => {}
+            4 => {
+                // It crashes, and its region stays.
+                regions.swap_remove(at);
+            }
+            5 => {
+                let gone = regions.swap_remove(at);
+                fs::remove_file(&gone.path).unwrap();
+            }
+            6 => {
+                let cut = regions.swap_remove(at);
+                let bytes = cut.file.metadata().unwrap().len();
+                cut.file.set_len(random() % bytes).unwrap();
+            }
+            _ => {
+                // Another node's region comes in its place.
+                let replaced = regions.swap_remove(at);
+                let node = Node::new(&format!("n{step}"));
+                node.count(Builtin::Spawned, step as u64);
+                let part = dir.join("part");
+                write(&part, &node.bytes());
+                fs::rename(&part, &replaced.path).unwrap();
+                regions.push(Locked::new(replaced.path.clone()));
+            }
+        }
+        if regions.len() > 20 {
+            let gone = regions.swap_remove(0);
+            fs::remove_file(&gone.path).unwrap();
+        }
+        if step % 20 == 0 {
+            let text = server.metrics();
+            samples(&text);
+            for line in text.lines().filter(|line| line.starts_with("atomr_actors_spawned_total{node=\"n")) {
+                let number = line.split('"').nth(1).unwrap().trim_start_matches('n');
+                assert!(line.ends_with(&format!(" {number}")), "{line}");
+            }
+        }
+    }
+    let names: Vec<_> = regions.iter().map(|of| of.path.clone()).collect();
+    let alive = regions.len();
+    server.until(|text| text.contains(&format!("atomscope_export_nodes {alive}\n")));
+    drop(regions);
+    names.iter().for_each(|path| fs::remove_file(path).unwrap());
+    server.until(|text| text.contains("atomscope_export_nodes 0\n"));
+    let maps = fs::read_to_string(format!("{process}/maps")).unwrap();
+    assert!(!maps.contains("atomscope-"), "{maps}");
+    // A connection that is being closed may still be there.
+    let deadline = Instant::now() + PATIENCE;
+    while descriptors() > before {
+        assert!(Instant::now() < deadline, "{} descriptors, {before} at the start", descriptors());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.exporter.stop();
+}
