@@ -109,7 +109,11 @@ fn only_topics_that_are_asked_for_are_told() {
     assert_eq!(tail(&["--topic", "dead_letters", "-n", "1"]), ["dead_letter"]);
     // An application may name any other topic, and may do so later.
     let other = dir.run(["tail", "--no-follow", "--topic", "weather"]);
-    assert!(other.stderr.contains("weather is a topic of the application, if there is one"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("weather is a topic of the application, if there is one"),
+        "{}",
+        other.stderr
+    );
     assert!(other.stderr.contains("dead_letters"), "{}", other.stderr);
     assert_eq!(other.ok(), "");
 }
