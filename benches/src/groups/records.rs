@@ -48,7 +48,7 @@ fn of_size<R: atomscope_probe::records::Record + Copy + Send + Sync, const BYTES
         }),
     ];
     let measured = compare(context.effort, 1, Time::Thread, &sides)?;
-    let beside = |row: Row, name: &str, side| row.compared_with(name, side, &measured);
+    let beside = |row: Row, name: &'static str, side| row.compared_with(name, side, &measured);
     let row = Row::of(format!("record of {BYTES} B published"), &measured).limit("memcpy", 1, &measured);
     let row = beside(row, "Mutex<T>", 2).goal("≤ 1.5 × memcpy", measured.cost(0) <= 1.5 * measured.cost(1));
     section.rows.push(row);
