@@ -25,12 +25,14 @@ use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
 use atomscope_probe::{
-    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension,
+    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension, TracingLayer,
 };
 use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::stubs::Stub;
 use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// Counts the allocations of threads that turned the count on.
 struct Counting;
@@ -339,6 +341,26 @@ fn a_known_metric_of_the_facade_is_counted_without_an_allocation() {
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
     });
     drop(kept);
+}
+
+#[test]
+fn counting_spans_and_events_of_tracing_allocates_nothing() {
+    let _alone = COUNTING.lock().unwrap();
+    let region = Region::builder("cost-tracing").private().build().unwrap();
+    let layer = TracingLayer::new(&region).with_filter(LevelFilter::INFO);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let once = |round: usize| {
+            let _span = tracing::info_span!(target: "cost", "round").entered();
+            tracing::info!(target: "cost", round, "an event");
+            tracing::debug!(target: "cost", round, "a level that is filtered out");
+        };
+        (0..64).for_each(once);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        WATCHED.set(true);
+        (0..1000).for_each(once);
+        WATCHED.set(false);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    });
 }
 
 #[test]
