@@ -85,8 +85,8 @@
 //!   [`layout::decode`], metrics in [`layout::metrics`], events in [`layout::event`].
 //!
 //! # Features
-//! `program` (default) adds the dependencies of the program `atomscope`, such as clap and ratatui. The library is the same
-//! without it: an embedder sets `default-features = false`. `stacks`, which `program` enables, adds the module of that name,
+//! `program` (default) adds the dependencies of the program `atomscope`, such as clap and ratatui, and `export` (default) those of
+//! its HTTP server. The library is the same without them: an embedder sets `default-features = false`. `stacks`, which `program` enables, adds the module of that name,
 //! `stuck`, and the crates that unwind and name stacks.
 //!
 //! # Limits

@@ -7,12 +7,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Licences that require attribution only.
-const LICENCES: [&str; 8] = [
+const LICENCES: [&str; 9] = [
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
+    "ISC",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
@@ -38,7 +39,7 @@ const TWICE: [(&str, &str); 10] = [
 /// Dependencies that a crate of ours must not have, with any features.
 const APART: [(&str, &[&str]); 3] = [
     ("atomscope-layout", &["libc", "memmap2", "tokio", "atomr-core", "atomscope-probe", "atomscope"]),
-    ("atomscope", &["atomr-core", "atomr-telemetry", "tokio", "atomscope-probe"]),
+    ("atomscope", &["atomr-core", "atomr-telemetry", "atomscope-probe"]),
     ("atomscope-probe", &["atomscope", "clap", "atomr-telemetry"]),
 ];
 
@@ -127,5 +128,26 @@ fn each_crate_of_ours_is_built_without_what_is_not_its_business() {
         let needed: BTreeSet<&str> = seen.into_iter().map(|id| names[id]).collect();
         let unwanted: Vec<_> = banned.iter().filter(|name| needed.contains(*name)).collect();
         assert!(unwanted.is_empty(), "{ours} needs {unwanted:?}");
+    }
+}
+
+/// Only the feature `export` of the program has an HTTP server.
+#[test]
+fn the_library_and_the_small_program_are_built_without_the_server() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for features in [&["--no-default-features"][..], &["--no-default-features", "--features", "program"]] {
+        let mut command = Command::new(&cargo);
+        command
+            .args(["tree", "--locked", "-p", "atomscope", "-e", "normal", "--prefix", "none"])
+            .args(features);
+        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo can be run");
+        let tree = String::from_utf8(output.stdout).expect("names");
+        let needed: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(needed.contains("atomscope-layout"), "{tree}");
+        let unwanted: Vec<_> = ["tokio", "hyper", "rustls", "ring", "flate2"]
+            .into_iter()
+            .filter(|name| needed.contains(name))
+            .collect();
+        assert!(unwanted.is_empty(), "with {features:?} it needs {unwanted:?}");
     }
 }

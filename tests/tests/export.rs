@@ -169,6 +169,12 @@ mod both {
         theirs.streams.finish_graph(first);
         theirs.remote.record_association("akka.tcp://far@h:1", "connected");
         theirs.remote.record_association("akka.tcp://near@h:1", "pending");
+        // The bytes are told with the next state. Those of an association without any are unknown to us.
+        for (remote, state) in [("akka.tcp://far@h:1", "closed"), ("akka.tcp://near@h:1", "connected")] {
+            theirs.remote.record_inbound_bytes(remote, 12);
+            theirs.remote.record_outbound_bytes(remote, 34);
+            theirs.remote.record_association(remote, state);
+        }
         (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
         theirs.persistence.record_write("other", "id", 7);
         (0..4).for_each(|_| theirs.ddata.record_update("key"));
@@ -180,13 +186,24 @@ mod both {
             spawned_at: "now".into(),
             host: None,
         };
-        // As the hooks of both, in one order.
-        for name in ["one", "two", "three"] {
-            theirs.actors.record_spawn(actor(name));
+        // Events of actors and dead letters are no state, so both are told.
+        macro_rules! tell {
+            ($telemetry:ident, $status:expr) => {{
+                for name in ["one", "two", "three"] {
+                    $telemetry.actors.record_spawn($status(name));
+                }
+                $telemetry.actors.record_mailbox_depth("akka://shop/user/two", 5);
+                $telemetry.actors.record_stop("akka://shop/user/three");
+                $telemetry.dead_letters.record(
+                    "akka://shop/user/gone".into(),
+                    None,
+                    "Order".into(),
+                    "one".into(),
+                );
+            }};
         }
-        theirs.actors.record_mailbox_depth("akka://shop/user/two", 5);
-        theirs.actors.record_stop("akka://shop/user/three");
-        theirs.dead_letters.record("akka://shop/user/gone".into(), None, "Order".into(), "one".into());
+        tell!(theirs, actor);
+        tell!(ours, |name| serde_json::from_value(serde_json::to_value(actor(name)).unwrap()).unwrap());
 
         // Its exporter works in a task of its own, and one event more cannot be told from the last one.
         let mut before = String::new();
@@ -400,6 +417,7 @@ fn a_real_prometheus_stores_what_a_dump_says_and_forgets_a_killed_node() {
     {
         let name = format!("atomscope_{}", metric["name"].as_str().unwrap().replace('.', "_"));
         let unit = metric["unit"].as_str().unwrap().replace('-', "_");
+        // An unknown value has no series.
         let value = metric["value"].as_f64();
         let is_one = |name: String| query(address, &name).iter().map(|(_, value)| *value).eq(value);
         let names = [format!("{name}_total"), format!("{name}_{unit}_total")];

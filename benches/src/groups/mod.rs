@@ -16,6 +16,7 @@ mod ps;
 pub mod readers;
 mod records;
 mod scan;
+mod scrape;
 mod snapshot;
 mod startup;
 mod top;
@@ -78,6 +79,7 @@ pub const GROUPS: [Group; 19] = [
     group("messages", "What an instrumented actor adds to a message", messages::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),
     group("scan", "A reader's pass over the actor table", scan::measure),
+    group("scrape", "The text for Prometheus, read from outside the node", scrape::measure),
     group("readers", "A writer slowed by an attached reader, in processor time", readers::measure),
     group("node", "A real node, all sides in one actor system", node::measure),
     group("attach", "Attaching to a node", attach::measure),

@@ -403,6 +403,8 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
         }
         let is_wanted = BOUNDED.contains(&domain) || selection.detail.contains(&domain);
         let rows: Vec<_> = if is_wanted { all.of(domain).collect() } else { Vec::new() };
+        // In the singular: `leases` begins the names of built-in metrics.
+        let one = domain.name().trim_end_matches('s');
         for entry in out.limited(domain.name(), selection.limit, rows) {
             let mut of = label("name", &entry.name);
             of.extend(entry.owner.as_ref().map(|owner| ("owner".into(), owner.clone())));
@@ -423,7 +425,7 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
                     FieldKind::Name | FieldKind::Gauge => continue,
                 };
                 let field_name = field.name.trim_end_matches("_ns");
-                let name = with_unit(&format!("atomscope_{}_{field_name}", domain.name()), &unit.unit);
+                let name = with_unit(&format!("atomscope_{one}_{field_name}"), &unit.unit);
                 let help = format!(
                     "{} of each of the {}.",
                     field_name.replace('_', " "),
@@ -433,7 +435,7 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
             }
             if let Some(latency) = &entry.latency {
                 let value = base_unit("nanoseconds").distribution(latency, selection.buckets, u32::MAX);
-                let name = format!("atomscope_{}_write_seconds", domain.name());
+                let name = format!("atomscope_{one}_write_seconds");
                 out.add(&name, "How long writes took.", Kind::Histogram, of, value);
             }
         }

@@ -257,7 +257,7 @@ fn who_chooses_nodes_and_the_limit_bounds_their_rows() {
     let text = server.until(|text| text.contains("node=\"roomy\""));
     samples(&text);
     assert!(!text.contains("node=\"shop\""), "{text}");
-    for name in ["atomr_remote_bytes", "atomscope_journals_writes_total", "own_0_percent", "own_2_percent"] {
+    for name in ["atomr_remote_bytes", "atomscope_journal_writes_total", "own_0_percent", "own_2_percent"] {
         assert!(text.contains(&format!("\n{name}{{node=\"roomy\"")), "{name}: {text}");
     }
     // A region of this size has actors of three classes.

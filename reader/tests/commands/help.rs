@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "",
     "ps",
     "actors",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 29] = [
     "stacks",
     "tail",
     "dump",
+    "export",
     "prune",
     "doctor",
     "deploy",
