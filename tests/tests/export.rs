@@ -94,8 +94,10 @@ mod both {
 
     use atomr_core::actor::ActorSystem;
     use atomr_core::prelude::Config;
+    use atomr_telemetry::bus::TelemetryEvent;
     use atomr_telemetry::dto::{
-        ActorStatus, ClusterMemberInfo, ClusterStateInfo, ShardRegionInfo, ShardingSnapshot,
+        ActorStatus, ClusterMemberInfo, ClusterStateInfo, RemoteAssociationInfo, ShardRegionInfo,
+        ShardingSnapshot,
     };
     use atomr_telemetry::exporters::Exporter;
     use atomr_telemetry::exporters::prometheus::PrometheusExporter;
@@ -167,13 +169,14 @@ mod both {
         let first = theirs.streams.start_graph("first");
         theirs.streams.start_graph("second");
         theirs.streams.finish_graph(first);
-        theirs.remote.record_association("akka.tcp://far@h:1", "connected");
-        theirs.remote.record_association("akka.tcp://near@h:1", "pending");
-        // The bytes are told with the next state. Those of an association without any are unknown to us.
-        for (remote, state) in [("akka.tcp://far@h:1", "closed"), ("akka.tcp://near@h:1", "connected")] {
-            theirs.remote.record_inbound_bytes(remote, 12);
-            theirs.remote.record_outbound_bytes(remote, 34);
-            theirs.remote.record_association(remote, state);
+        // Its own probe says 0 bytes of every association that it records, and ours leaves out what it does not know.
+        for (remote, state) in [("far", "pending"), ("far", "connected"), ("near", "connected")] {
+            theirs.bus.publish(TelemetryEvent::RemoteAssociation(RemoteAssociationInfo {
+                remote_address: format!("akka.tcp://{remote}@h:1"),
+                state: state.into(),
+                inbound_bytes: 12,
+                outbound_bytes: 34,
+            }));
         }
         (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
         theirs.persistence.record_write("other", "id", 7);
