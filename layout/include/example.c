@@ -14,12 +14,15 @@
 
 #include "atomscope.h"
 
-/* Prints a text of the application, without its control characters. */
+/* Prints a text of the application, without its control characters: also those of two bytes, U+0080 to U+009F. */
 static void print(const void *text, size_t length)
 {
     const unsigned char *bytes = text;
-    for (size_t at = 0; at < length; at++)
-        putchar(bytes[at] < 0x20 || bytes[at] == 0x7f ? '?' : bytes[at]);
+    for (size_t at = 0; at < length; at++) {
+        bool has_two = bytes[at] == 0xc2 && at + 1 < length && bytes[at + 1] >= 0x80 && bytes[at + 1] < 0xa0;
+        putchar(has_two || bytes[at] < 0x20 || bytes[at] == 0x7f ? '?' : bytes[at]);
+        at += has_two;
+    }
 }
 
 static void print_name(const struct atomscope_region *region, uint64_t number)
@@ -70,14 +73,15 @@ static void print_labels(const unsigned char *labels, size_t length)
 {
     bool is_key = true;
 
-    for (size_t at = 0; at < length; at++) {
-        if (is_key && (at == 0 || labels[at - 1] == 0))
+    for (size_t at = 0, end; at < length; at = end + 1) {
+        for (end = at; end < length && labels[end] != 0;)
+            end++;
+        if (is_key)
             putchar(' ');
-        if (labels[at] != 0)
-            print(&labels[at], 1);
-        else if (is_key)
+        print(&labels[at], end - at);
+        if (is_key)
             putchar('=');
-        is_key ^= labels[at] == 0;
+        is_key = !is_key;
     }
 }
 
@@ -129,7 +133,8 @@ static void print_field(const struct atomscope_field_record *field, const unsign
     double real;
     float single;
 
-    if (offset > 1024 || size > 1024 - offset) {
+    if (offset > 1024 || size > 1024 - offset || (type == ATOMSCOPE_TYPE_F32 && size != sizeof single) ||
+        (type == ATOMSCOPE_TYPE_F64 && size != sizeof real)) {
         printf("?");
         return;
     }
@@ -204,9 +209,10 @@ int main(int count, char **arguments)
     struct stat about;
     enum atomscope_result result;
     const void *memory;
-    int file = count == 2 ? open(arguments[1], O_RDONLY | O_CLOEXEC) : -1;
+    /* Without O_NONBLOCK the open of a pipe waits for a writer. */
+    int file = count == 2 ? open(arguments[1], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
 
-    if (file < 0 || fstat(file, &about) != 0 || about.st_size <= 0) {
+    if (file < 0 || fstat(file, &about) != 0 || !S_ISREG(about.st_mode) || about.st_size <= 0) {
         fprintf(stderr, "usage: example FILE\n");
         return 2;
     }

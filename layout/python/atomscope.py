@@ -48,6 +48,7 @@ __all__ = [
     "JournalWrite",
     "Kind",
     "Lost",
+    "MAX_BYTES",
     "Metric",
     "Node",
     "Panic",
@@ -68,6 +69,11 @@ _HEADER_BYTES = 4096
 _READY = 1 << 63
 _NEVER = 2**64 - 1
 _TRIES = 16
+# For how many records of one pass a writer is waited for in all tries.
+_MOST_PAUSES = 100 * _TRIES
+
+# A larger region or dump is refused, as by the program without `--max-size`.
+MAX_BYTES = 4 << 30
 _STALE_NS = 3_000_000_000
 _DEFAULT_DIR = "/dev/shm"
 
@@ -456,17 +462,24 @@ def _fence() -> None:
     _gate.acquire()
 
 
-def _pause(attempt: int) -> None:
-    time.sleep(0 if attempt < 4 else 0.0001 * attempt)
-
-
 class _Words:
     """64-bit words, each loaded whole. Offsets and lengths are in bytes."""
 
-    def __init__(self, memory: Any, bytes_: int) -> None:
-        self._view = memoryview(memory)[: bytes_ // 8 * 8]
+    def __init__(self, memory: Any, start: int, bytes_: int) -> None:
+        self._view = memoryview(memory)[start : start + bytes_ // 8 * 8]
         self._words = self._view.cast("B").cast("Q")
         self.bytes = len(self._words) * 8
+        self._pauses = _MOST_PAUSES
+
+    def begin_pass(self) -> None:
+        """Writers get their time anew."""
+        self._pauses = _MOST_PAUSES
+
+    def pause(self, attempt: int) -> None:
+        """Gives a writer time to finish its record. A damaged region has many records that nobody finishes."""
+        if self._pauses > 0:
+            self._pauses -= 1
+            time.sleep(0 if attempt < 4 else 0.0001 * attempt)
 
     def load(self, offset: int) -> int:
         return self._words[offset // 8]
@@ -737,7 +750,7 @@ class _Ring:
                 return ("read", record) if self._words.load(slot) == sequence else ("lapped", b"")
             if sequence != wanted - 1 and self._words.load(slot + 8) > ticket:
                 return "abandoned", b""
-            _pause(attempt)
+            self._words.pause(attempt)
         return "pending", b""
 
 
@@ -833,7 +846,7 @@ class _Region:
                 if self.words.load(log.offset) == self._clock_changes:
                     self._clock = _Clock(samples, None)
                     return
-            _pause(attempt)
+            self.words.pause(attempt)
         self._clock = _Clock(self._clock_samples(log), complete)
 
     def _clock_samples(self, log: _Section) -> list[_ClockSample]:
@@ -965,7 +978,7 @@ class _Region:
                     if self.words.load(offset) == control:
                         yield record
                         break
-                _pause(attempt)
+                self.words.pause(attempt)
             else:
                 yield None
 
@@ -1077,7 +1090,7 @@ class _Region:
             _fence()
             if self.words.load(offset) == flips:
                 return self._document_rows(copy, used)
-            _pause(attempt)
+            self.words.pause(attempt)
         raise _Unreadable
 
     @staticmethod
@@ -1167,7 +1180,7 @@ class _Region:
                 return None
             if (self.words.load(offset + 8), self.words.load(offset + 24)) == (words[1], words[3]):
                 break
-            _pause(attempt)
+            self.words.pause(attempt)
         else:
             words[3] = 0
         _, handled, busy_ns, since, running, failures, peak, task = words
@@ -1240,7 +1253,7 @@ class _Region:
                 _fence()
                 if self.words.load(offset) == identity and identity >> 32 != 3:
                     break
-                _pause(attempt)
+                self.words.pause(attempt)
             else:
                 unreadable += 1
                 continue
@@ -1280,7 +1293,7 @@ class _Region:
                 _fence()
                 if sequence % 2 == 0 and self.words.load(offset) == sequence:
                     break
-                _pause(attempt)
+                self.words.pause(attempt)
             else:
                 unreadable += 1
                 continue
@@ -1431,7 +1444,7 @@ class _Region:
                 key, count, last, first, class_, flags, *lengths = struct.unpack_from("<4Q2I5H", record, 8)
                 if ready in _SEVERITIES or ready == 0 and key == 0:
                     break
-                _pause(attempt)
+                self.words.pause(attempt)
             if ready == 0 and key == 0:
                 continue
             try:
@@ -1704,6 +1717,7 @@ class _Follower:
 
     def batch(self, is_last: bool) -> list[Union[Event, Lost]]:
         """The new events. The last batch holds no event back."""
+        self._region.words.begin_pass()
         first = [lane.ring.head() for lane in self._lanes]
         _fence()
         second = [lane.ring.head() for lane in self._lanes]
@@ -2089,7 +2103,7 @@ class Node:
     def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
         """Opens a file. Raises `OSError`, or `Refused` if it is neither a region nor a raw dump."""
         self.path = os.fspath(path)
-        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         self._memory: Optional[mmap.mmap] = None
         self._words: Optional[_Words] = None
         try:
@@ -2102,26 +2116,26 @@ class Node:
         about = os.fstat(self._descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise Refused("it is not a file")
-        start = os.pread(self._descriptor, 96, 0)
+        if about.st_size > MAX_BYTES:
+            raise Refused(f"it has {about.st_size} bytes; `atomscope.MAX_BYTES` allows {MAX_BYTES}")
+        if about.st_size < _HEADER_BYTES:
+            raise Refused("it is too short for a region")
+        head = os.pread(self._descriptor, 96, 0)
         self._dump: Optional[_Liveness] = None
         self._taken_unix_ns = 0
-        if start[:8] == b"ATOMSRAW" and len(start) == 96:
-            version, header, length, taken, pid, verdict, evidence, *ages, _, notes = struct.unpack("<11Q", start[8:])
-            is_sound = version >> 32 == 1 and header == _HEADER_BYTES and length + header <= about.st_size
+        start, length, pid = 0, about.st_size, None
+        if head[:8] == b"ATOMSRAW" and len(head) == 96:
+            start = _HEADER_BYTES
+            version, header, length, taken, pid, verdict, evidence, *ages, _, notes = struct.unpack("<11Q", head[8:])
+            is_sound = version >> 32 == 1 and header == start and length + header <= about.st_size
             if not is_sound or verdict not in _VERDICTS or evidence not in _EVIDENCE:
                 raise Refused("the dump is damaged, or of a later version")
             known = [None if age == _NEVER else age for age in ages]
             self._taken_unix_ns, self._dump = taken, _Liveness(verdict, notes, evidence, known[0], known[1])
-            self._words = _Words(os.pread(self._descriptor, length, _HEADER_BYTES), length)
-            self._region = _Region(self._words)
-            self.pid = pid
-            return
-        if about.st_size < _HEADER_BYTES:
-            raise Refused("it is too short for a region")
         self._memory = mmap.mmap(self._descriptor, about.st_size, prot=mmap.PROT_READ)
-        self._words = _Words(self._memory, about.st_size)
+        self._words = _Words(self._memory, start, length)
         self._region = _Region(self._words)
-        self.pid = self._region.pid
+        self.pid = self._region.pid if pid is None else pid
 
     def close(self) -> None:
         """Unmaps the region. The node is of no use after that."""
@@ -2175,11 +2189,13 @@ class Node:
 
     def records(self) -> list[Record]:
         """Only the application's own records."""
+        self._region.words.begin_pass()
         return self._region.own_records()[1]
 
     def snapshot(self) -> Snapshot:
         """A decoded copy of everything except the events."""
         region, words = self._region, self._region.words
+        words.begin_pass()
         verdict, notes, evidence, process_age, runtime_age = self._liveness()
         end = _end_of(region) if verdict in _DEAD else None
         why = [_VERDICTS[verdict][1]]

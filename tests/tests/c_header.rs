@@ -116,17 +116,23 @@ atomscope_probe::record! {
 fn a_program_in_c_reads_records_and_metrics_of_the_application() {
     let region = Region::builder("c-market").actors(8).build().expect("the region can be made");
     let mut book = region.record::<OrderBook>("EURUSD").expect("there is room");
-    book.publish(&OrderBook { best_bid: 1.25, drift: -3, depth: 7, open: true, symbol: "EUR\u{7}".into() });
+    book.publish(&OrderBook {
+        best_bid: 1.25,
+        drift: -3,
+        depth: 7,
+        open: true,
+        symbol: "EÜ\u{7}\u{9b}".into(),
+    });
     let _never = region.record::<OrderBook>("never").expect("there is room");
     region.counter("orders.placed", "orders", "Orders of all shops.").add(7);
-    region.counter_with("docs.seen", "documents", "", &[("shard", "0"), ("host", "a")]).add(3);
+    region.counter_with("docs.seen", "documents", "", &[("shard", "0"), ("host", "ä")]).add(3);
     region.gauge("orders.open", "orders", "Orders that wait.").set(-3);
     region.float_gauge("oven.temperature", "Cel", "").set(182.5);
     let spread = region.histogram("spread", "USD", "Spreads.");
     [1, 2, 90].into_iter().for_each(|value| spread.record(value));
     let folder = tempfile::tempdir().expect("a folder");
     let output = run(&compiled(folder.path(), false), region.path().expect("it is shared"));
-    let records = ["OrderBook/EURUSD best_bid=1.25 depth=7 drift=-3 open=1 symbol=EUR?", "OrderBook/never"]
+    let records = ["OrderBook/EURUSD best_bid=1.25 depth=7 drift=-3 open=1 symbol=EÜ??", "OrderBook/never"]
         .map(str::to_owned);
     let mut theirs = lines(&output, "record");
     // The macro chooses the order of fields in memory.
@@ -139,13 +145,44 @@ fn a_program_in_c_reads_records_and_metrics_of_the_application() {
     let metrics = lines(&output, "metric");
     for line in [
         "orders.placed = 7",
-        "docs.seen host=a shard=0 = 3",
+        "docs.seen host=ä shard=0 = 3",
         "orders.open = -3",
         "oven.temperature = 182.5",
         "spread = 3 values, sum 93, greatest 90",
     ] {
         assert!(metrics.iter().any(|metric| metric == line), "no {line} in {metrics:#?}");
     }
+}
+
+#[test]
+fn a_program_in_c_takes_no_number_of_a_field_that_has_not_the_size_of_its_type() {
+    let region = Region::builder("c-field").actors(8).build().expect("the region can be made");
+    let mut book = region.record::<OrderBook>("EURUSD").expect("there is room");
+    book.publish(&OrderBook { best_bid: 1.25, drift: -3, depth: 7, open: true, symbol: "EUR".into() });
+    let mut damaged = std::fs::read(region.path().expect("it is shared")).expect("the region");
+    let found =
+        damaged.windows(16).enumerate().find(|(at, found)| at % 8 == 0 && found.starts_with(b"best_bid"));
+    let slot = found.expect("the field").0 - 16;
+    // The type stays. The size is 0, and the field begins at the end of the values.
+    damaged[slot..slot + 4].copy_from_slice(&1024u32.to_le_bytes());
+    damaged[slot + 5..slot + 7].copy_from_slice(&[0, 0]);
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let file = folder.path().join("damaged");
+    std::fs::write(&file, damaged).expect("a file in memory");
+    let output = run(&compiled(folder.path(), false), &file);
+    let records = lines(&output, "record");
+    assert!(records[0].contains(" best_bid=? ") && records[0].contains(" depth=7"), "{records:?}");
+}
+
+#[test]
+fn a_program_in_c_does_not_wait_at_a_pipe() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (program, pipe) = (compiled(folder.path(), false), folder.path().join("pipe"));
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo can be run");
+    assert!(made.success());
+    let output =
+        Command::new("timeout").arg("60").args([&program, &pipe]).output().expect("timeout can be run");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
 
 #[test]

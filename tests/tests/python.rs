@@ -400,3 +400,92 @@ fn python_reads_damaged_regions_or_refuses_them() {
     let read = json_lines(&output.stdout)[0]["read"].as_u64();
     assert!(read > Some(10), "{read:?} files were read");
 }
+
+/// Lists the nodes, and opens by the process id of a pipe.
+const LIST: &str = "
+import atomscope, json
+listed = atomscope.nodes()
+print(json.dumps([node.name for node in listed]))
+for node in listed:
+    node.close()
+try:
+    atomscope.open(77)
+except atomscope.Refused:
+    print(json.dumps('refused'))
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn python_lists_the_nodes_beside_a_pipe_and_takes_no_memory_for_the_size_of_a_dump() {
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let name = |pid: u32| folder.path().join(format!("atomscope-0-{pid}-0123456789abcdef"));
+    let made = Command::new("mkfifo").arg(name(77)).status().expect("mkfifo can be run");
+    assert!(made.success());
+    let golden = golden_regions().remove(0);
+    std::fs::copy(&golden, name(78)).expect("a copy");
+    // Sound dumps that claim more bytes, of which the file system keeps none.
+    for (pid, bytes) in [(79, 32_u64 << 40), (80, 2 << 30)] {
+        let mut dump = std::fs::read(&golden).expect("a golden region");
+        dump[24..32].copy_from_slice(&bytes.to_le_bytes());
+        std::fs::write(name(pid), &dump).expect("a file in memory");
+        let file = std::fs::File::options().write(true).open(name(pid)).expect("the file");
+        file.set_len(bytes + 4096).expect("a sparse file");
+    }
+    let mut listing = Command::new("timeout");
+    // 512 MiB of memory of its own.
+    listing.args(["60", "prlimit", "--data=536870912", "python3", "-B", "-W", "error", "-c", LIST]);
+    listing.env("PYTHONPATH", FOLDER).env("ATOMSCOPE_DIR", folder.path()).stdin(Stdio::null());
+    let output = listing.output().expect("timeout can be run");
+    assert!(output.status.success(), "{output:?}");
+    let found = json_lines(&output.stdout);
+    let node = &dump_of(&golden)["node"];
+    assert_eq!(found, [json!([node, node]), "refused".into()]);
+}
+
+/// Makes all slots of actors, and all events, unfinished, and counts how often the reader waits for their writers.
+const UNFINISHED: &str = "
+import atomscope, json, struct, sys
+waits = 0
+def wait(seconds):
+    global waits
+    waits += 1
+atomscope.time.sleep = wait
+with atomscope.open(sys.argv[1]) as node:
+    sections = node._region.sections
+with open(sys.argv[1], 'r+b') as file:
+    def store(offset, word):
+        file.seek(offset)
+        file.write(struct.pack('<Q', word))
+    actors, events = sections['actors'], sections['events']
+    for offset in actors.records():
+        store(offset, 1 << 63 | 1)
+    store(1920, actors.count)
+    slots = events.stride // atomscope._EVENT_SLOT_BYTES - 1
+    for lane in events.records():
+        store(lane, slots)
+        for ticket in range(slots):
+            store(lane + (1 + ticket) * atomscope._EVENT_SLOT_BYTES, 2 * ticket + 1)
+with atomscope.open(sys.argv[1]) as node:
+    waits = 0
+    unreadable = node.snapshot().actors_unreadable
+    of_snapshot, waits = waits, 0
+    lost = sum(event.lost for event in node.events(follow=False))
+    print(json.dumps([unreadable, lost, of_snapshot, waits]))
+";
+
+#[test]
+#[ignore = "needs python3"]
+fn python_does_not_wait_for_each_of_many_unfinished_records() {
+    let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let file = folder.path().join("unfinished");
+    let region = Region::builder("unfinished").actors(1_000).build().expect("the region can be made");
+    std::fs::copy(region.path().expect("it is shared"), &file).expect("a copy");
+    let output = python(["-c", UNFINISHED]).arg(&file).output().expect("python3 can be run");
+    assert!(output.status.success(), "{output:?}");
+    let found = json_lines(&output.stdout).remove(0);
+    let [unreadable, lost, of_snapshot, of_events] =
+        [0, 1, 2, 3].map(|at| found[at].as_u64().expect("a number"));
+    assert!(unreadable >= 1_000 && lost >= 1_000, "{found}");
+    // As often as for 100 records.
+    assert!((1..=1600).contains(&of_snapshot) && (1..=1600).contains(&of_events), "{found}");
+}
