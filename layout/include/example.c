@@ -65,13 +65,28 @@ static void print_actors(const struct atomscope_region *region)
     printf("unreadable %" PRIu64 "\n", unreadable);
 }
 
+/* A label is its key, a zero byte, its value and a zero byte. */
+static void print_labels(const unsigned char *labels, size_t length)
+{
+    bool is_key = true;
+
+    for (size_t at = 0; at < length; at++) {
+        if (is_key && (at == 0 || labels[at - 1] == 0))
+            putchar(' ');
+        if (labels[at] != 0)
+            print(&labels[at], 1);
+        else if (is_key)
+            putchar('=');
+        is_key ^= labels[at] == 0;
+    }
+}
+
 static void print_metrics(const struct atomscope_region *region)
 {
     for (uint64_t number = 0; number < region->sections[ATOMSCOPE_SECTION_METRICS].count; number++) {
         struct atomscope_metric_record metric;
         uint64_t words[ATOMSCOPE_HISTOGRAM_WORDS], word = atomscope_gauge(region, number);
         uint64_t offset = atomscope_record(region, ATOMSCOPE_SECTION_METRICS, number);
-        size_t labels;
         double fraction;
 
         if (!atomscope_read_ready(region, offset, &metric, sizeof metric) ||
@@ -79,15 +94,7 @@ static void print_metrics(const struct atomscope_region *region)
             continue;
         printf("metric ");
         print(metric.text, metric.name_bytes);
-        /* A label is its key, a zero byte, its value and a zero byte. */
-        labels = (size_t)metric.name_bytes + metric.label_bytes;
-        for (size_t at = metric.name_bytes, field = 0; at < labels; at++) {
-            if (field == 0 || metric.text[at] == 0)
-                putchar(metric.text[at] != 0 ? ' ' : field % 2 != 0 ? '=' : ' ');
-            if (metric.text[at] != 0)
-                print(&metric.text[at], 1);
-            field += field == 0 || metric.text[at] == 0;
-        }
+        print_labels(metric.text + metric.name_bytes, metric.label_bytes);
         switch (metric.ready & 0xff) {
         case ATOMSCOPE_KIND_COUNTER:
             printf(" = %" PRIu64 "\n", atomscope_counter(region, number));

@@ -1183,7 +1183,7 @@ class _Region:
             restarts=failures >> 32,
             in_flight=InFlight(self.time(since & ~0xFF), _MODES.get(running >> 32)) if since else None,
             variant=self.name(rows[row][1]) if has_variant else None,
-            depth_peak=(peak & 0xFFFFFFFF or None) if peak >> 32 == generation else None,
+            depth_peak=peak & 0xFFFFFFFF if peak >> 32 == generation else None,
             task=task or None,
         )
         return _Cell(generation, class_number, stats)

@@ -298,6 +298,8 @@ builtin! {
     MetricsUnlisted = "metrics.unlisted", "times", Counter;
     /// Polls of tasks that held their worker for long: 100 ms, unless the builder says otherwise.
     LongPolls = "runtime.long_polls", "polls", Counter;
+    /// Times the application asked for a record and got none, because the slots of records, kinds or fields were full.
+    RecordsUnlisted = "records.unlisted", "times", Counter;
 }
 
 const _: () = assert!(BUILTIN.len() <= MIN_METRICS);

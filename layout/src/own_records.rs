@@ -29,8 +29,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use crate::names::put_text;
-use crate::seqlock::{self, READ_TRIES, Unreadable};
-use crate::sync::{AtomicU64, Ordering, fence, pause};
+use crate::seqlock::{self, Unreadable};
+use crate::sync::{AtomicU64, Ordering, fence};
 use crate::words::{self, WORD, Words, prefix};
 
 /// Bytes of a record's payload, at most.
@@ -499,7 +499,7 @@ pub struct Found {
     pub payload: [u64; PAYLOAD_BYTES / WORD],
 }
 
-/// Reads a record; `None` if it is free. Bounded: [`READ_TRIES`] tries.
+/// Reads a record; `None` if it is free. Bounded: [`seqlock::READ_TRIES`] tries.
 ///
 /// # Errors
 /// [`Unreadable::Busy`] if it was being written at each try; perhaps its writer died. [`Unreadable::Corrupt`] if `slot` has too
@@ -509,17 +509,9 @@ pub fn read(slot: Words<'_>) -> Result<Option<Found>, Unreadable> {
         return Err(Unreadable::Corrupt);
     }
     let mut words = [0u64; RECORD_WORDS];
-    for attempt in 0..READ_TRIES {
-        let before = slot.load(0);
-        fence(Ordering::Acquire);
-        let copied = seqlock::read_once(slot, words.get_mut(1..).unwrap_or_default());
-        if copied.is_ok() && slot.load(0) == before {
-            let record: OwnRecord = zerocopy::transmute!(words);
-            return Ok(found(before, &record));
-        }
-        pause(attempt);
-    }
-    Err(Unreadable::Busy)
+    let sequence = seqlock::read_with_sequence(slot, words.get_mut(1..).unwrap_or_default())?;
+    let record: OwnRecord = zerocopy::transmute!(words);
+    Ok(found(sequence, &record))
 }
 
 fn found(sequence: u64, record: &OwnRecord) -> Option<Found> {

@@ -107,6 +107,14 @@ pub fn write_shared_if(cell: &[AtomicU64], record: &[u64], is_it: impl FnOnce(&[
 /// # Errors
 /// [`Unreadable::Busy`] if the record was being written at each try, [`Unreadable::Corrupt`] if `cell` has no words.
 pub fn read(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
+    read_with_sequence(cell, out).map(|_| ())
+}
+
+/// As [`read`], and returns the sequence of the write whose words these are: twice the number of writes to the cell so far.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_sequence(cell: Words<'_>, out: &mut [u64]) -> Result<u64, Unreadable> {
     for attempt in 0..READ_TRIES {
         match read_once(cell, out) {
             Err(Unreadable::Busy) => pause(attempt),
@@ -116,11 +124,11 @@ pub fn read(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
     Err(Unreadable::Busy)
 }
 
-/// As [`read`], with a single try.
+/// As [`read_with_sequence`], with a single try.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_once(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
+pub fn read_once(cell: Words<'_>, out: &mut [u64]) -> Result<u64, Unreadable> {
     let Some(words) = cell.slice(1..cell.len()) else { return Err(Unreadable::Corrupt) };
     let before = cell.load(0);
     fence(Ordering::Acquire);
@@ -128,7 +136,7 @@ pub fn read_once(cell: Words<'_>, out: &mut [u64]) -> Result<(), Unreadable> {
         words.copy_to(out);
         fence(Ordering::Acquire);
         if cell.load(0) == before {
-            return Ok(());
+            return Ok(before);
         }
     }
     Err(Unreadable::Busy)

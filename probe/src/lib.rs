@@ -67,7 +67,7 @@
 //! | `leases` | a wrapper for leases |
 //! | `macros` | `#[derive(Variants)]` and `#[observed]` for the actors of an application: see [`observe`] |
 //! | `metrics` | `Region::recorder`: what the program counts through the crate `metrics` is in the region |
-//! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing` |
+//! | `tracing-layer` | `FailureLayer`, which notes errors and warnings that are logged through `tracing`; `TracingLayer`, which counts spans and events |
 //! | `shm` | named segments through the crate `shared_memory`; without it the probe makes the same segments itself |
 
 pub mod actor_registry;
@@ -160,6 +160,8 @@ mod task;
 #[cfg(feature = "atomr")]
 mod tee;
 mod text;
+#[cfg(feature = "tracing-layer")]
+mod tracing_layer;
 #[cfg(feature = "atomr")]
 mod type_names;
 #[cfg(feature = "atomr")]
@@ -184,3 +186,5 @@ pub use crate::records::{RecordError, RecordHandle, SharedRecord, Text};
 pub use crate::region::{Counter, Family, FloatGauge, Gauge, Histogram, Region, RegionBuilder, Timer};
 #[cfg(feature = "atomr")]
 pub use crate::runtime_threads::{RuntimeToWatch, ThreadHooks};
+#[cfg(feature = "tracing-layer")]
+pub use crate::tracing_layer::TracingLayer;

@@ -68,6 +68,7 @@ impl MetricsRecorder {
     ///
     /// # Errors
     /// The process has a recorder already.
+    #[expect(clippy::result_large_err, reason = "the error gives the recorder back, once")]
     pub fn install(self) -> Result<(), SetRecorderError<Self>> {
         metrics::set_global_recorder(self)
     }
@@ -219,10 +220,13 @@ impl metrics::Recorder for MetricsRecorder {
     }
 }
 
+/// A key that was used, with its metric.
+type Entry<M> = OnceLock<(Key, Arc<M>)>;
+
 /// The metrics of the keys that were used: a hash table that only grows. It is read without a lock.
 #[derive(Debug)]
 struct Table<M> {
-    entries: Box<[OnceLock<(Key, Arc<M>)>]>,
+    entries: Box<[Entry<M>]>,
     inserting: Mutex<usize>,
 }
 
@@ -248,7 +252,7 @@ impl<M> Table<M> {
     }
 
     /// The metric of this key, or where it would be. Half of the entries are empty, so a search ends soon.
-    fn find(&self, key: &Key) -> Result<&Arc<M>, Option<&OnceLock<(Key, Arc<M>)>>> {
+    fn find(&self, key: &Key) -> Result<&Arc<M>, Option<&Entry<M>>> {
         let mask = self.entries.len() - 1;
         let start = key.get_hash() as usize & mask;
         for step in 0..self.entries.len() {

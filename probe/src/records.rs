@@ -10,6 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use atomscope_layout::metrics::Builtin;
 pub use atomscope_layout::own_records::{Elements, FieldShape, FieldType, KindShape};
 use atomscope_layout::own_records::{OwnRecordWriter, RECORD_NAME_BYTES, describe, kept};
 use atomscope_layout::sync::AtomicU64;
@@ -438,10 +439,21 @@ impl Region {
 
     /// The number of a kind, which is registered if it is new.
     pub(crate) fn kind_number(&self, kind: &KindShape<'static>) -> Result<usize, RecordError> {
-        self.writer.register_kind(&mut self.writer.registered(), kind)
+        let number = self.writer.register_kind(&mut self.writer.registered(), kind);
+        number.inspect_err(|error| self.count_unlisted(error))
+    }
+
+    fn count_unlisted(&self, error: &RecordError) {
+        if let RecordError::Full { .. } = error {
+            self.writer.count(Builtin::RecordsUnlisted, 1);
+        }
     }
 
     fn claim(&self, kind: &KindShape<'static>, name: &str) -> Result<Slot, RecordError> {
+        self.try_claim(kind, name).inspect_err(|error| self.count_unlisted(error))
+    }
+
+    fn try_claim(&self, kind: &KindShape<'static>, name: &str) -> Result<Slot, RecordError> {
         let is_name = (1..=RECORD_NAME_BYTES).contains(&name.len()) && !name.contains(char::is_control);
         if !is_name {
             return Err(RecordError::Name { name: name.to_owned() });
@@ -590,6 +602,8 @@ mod tests {
         assert!(matches!(error, RecordError::Full { section: "record_kinds", used: 2, .. }), "{error}");
         assert!(matches!(region.record::<Small>("two"), Err(RecordError::Full { section: "records", .. })));
         drop((one, two));
+        // Long, Third and the second Small found no room; the rest was refused for another reason.
+        assert_eq!(region.writer.reader().unwrap().builtin(Builtin::RecordsUnlisted), 3);
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn a_program_in_c_reads_records_and_metrics_of_the_application() {
         "oven.temperature = 182.5",
         "spread = 3 values, sum 93, greatest 90",
     ] {
-        assert!(metrics.iter().any(|metric| metric == line), "{line}: {metrics:#?}");
+        assert!(metrics.iter().any(|metric| metric == line), "no {line} in {metrics:#?}");
     }
 }
 

@@ -25,12 +25,14 @@ use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
 use atomscope_probe::{
-    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension,
+    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension, TracingLayer,
 };
 use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
 use atomscope_tests::support::stubs::Stub;
 use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// Counts the allocations of threads that turned the count on.
 struct Counting;
@@ -313,6 +315,52 @@ fn recording_allocates_nothing() {
         work.telemetry.region().close();
         ended(readers);
     }
+}
+
+#[test]
+fn a_known_metric_of_the_facade_is_counted_without_an_allocation() {
+    let _alone = COUNTING.lock().unwrap();
+    let region = Region::builder("cost-facade").private().build().unwrap();
+    let recorder = region.recorder();
+    let seen = region.counter_family("docs.kept", "docs", "", ["shard"]);
+    let kept = seen.with(["0"]);
+    let count = || {
+        for _ in 0..1000 {
+            metrics::counter!("docs.seen", "shard" => "0").increment(1);
+            metrics::gauge!("docs.open").increment(1.0);
+            metrics::histogram!("docs.time", "unit" => "s").record(0.5);
+            seen.with(["0"]).inc();
+        }
+    };
+    metrics::with_local_recorder(&recorder, || {
+        count();
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        WATCHED.set(true);
+        count();
+        WATCHED.set(false);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    });
+    drop(kept);
+}
+
+#[test]
+fn counting_spans_and_events_of_tracing_allocates_nothing() {
+    let _alone = COUNTING.lock().unwrap();
+    let region = Region::builder("cost-tracing").private().build().unwrap();
+    let layer = TracingLayer::new(&region).with_filter(LevelFilter::INFO);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let once = |round: usize| {
+            let _span = tracing::info_span!(target: "cost", "round").entered();
+            tracing::info!(target: "cost", round, "an event");
+            tracing::debug!(target: "cost", round, "a level that is filtered out");
+        };
+        (0..64).for_each(once);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        WATCHED.set(true);
+        (0..1000).for_each(once);
+        WATCHED.set(false);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
+    });
 }
 
 #[test]

@@ -11,7 +11,8 @@ use atomscope_layout::dto::{
     RemoteAssociationInfo, ShardingEvent,
 };
 use atomscope_layout::event::{
-    EVENT_SLOT_BYTES, EventKind, EventRecord, LongPollInfo, PanicInfo, TelemetryEvent, encode,
+    EVENT_SLOT_BYTES, EventKind, EventRecord, Level, LongPollInfo, OwnEvent, PanicInfo, TelemetryEvent,
+    Values, encode,
 };
 use atomscope_layout::lanes::Lanes;
 use atomscope_layout::limits::{ACTOR_PATH_BYTES, CUT_MARK, PATH_CUT_MARK};
@@ -437,6 +438,13 @@ fn typical() -> Region {
             task: Some("a.rs:3:4".into()),
             tid: None,
             thread: None,
+        }),
+        TelemetryEvent::Own(OwnEvent {
+            topic: "orders".into(),
+            level: Level::Warn,
+            text: "late".into(),
+            record: None,
+            values: Values::default(),
         }),
     ];
     // The event of the cluster has its own lane, because all of its parts must fit.

@@ -370,6 +370,6 @@ mod polls {
         assert_eq!(class(&telemetry)["long_polls"], Value::Null);
         let region = telemetry.region().path().expect("a shared region").as_os_str();
         let classes = support::atomscope(["actors".as_ref(), region, "--by".as_ref(), "class".as_ref()]);
-        assert!(!String::from_utf8_lossy(&classes.stdout).contains("LONG"));
+        assert!(!String::from_utf8_lossy(&classes.stdout).contains("LONG_POLLS"));
     }
 }

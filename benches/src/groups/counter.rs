@@ -2,6 +2,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomscope_probe::Region;
+use metrics::Recorder;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
 use super::{Context, thread_counts};
@@ -19,6 +21,11 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let counter = region.counter("bench.operations", "operations", "What this benchmark did");
     let prometheus = IntCounter::new("operations", "What this benchmark did")?;
     let labelled = IntCounterVec::new(Opts::new("labelled", "What this benchmark did"), &["kind"])?;
+    let (recorder, theirs) = (region.recorder(), PrometheusBuilder::new().build_recorder());
+    let kept = |recorder: &dyn Recorder| {
+        metrics::with_local_recorder(recorder, || metrics::counter!("bench.kept", "kind" => "order"))
+    };
+    let (kept, their_kept) = (kept(&recorder), kept(&theirs));
     let mut alone = f64::NAN;
     for threads in thread_counts() {
         let words: Vec<Word> = (0..threads).map(|_| Word::default()).collect();
@@ -38,6 +45,16 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             }),
         ];
         let measured = compare(context.effort, threads, Time::Thread, &sides)?;
+        let asked = [asking(&recorder), asking(&theirs)];
+        let asked = compare(context.effort, threads, Time::Thread, &asked)?;
+        let of_handle = |counter| {
+            Side::new(move |_, operations| {
+                let counter: &metrics::Counter = counter;
+                (0..operations).for_each(|_| counter.increment(black_box(1)));
+            })
+        };
+        let handles = [of_handle(&kept), of_handle(&their_kept), ours()];
+        let handles = compare(context.effort, threads, Time::Thread, &handles)?;
         let of = |text: &str| match threads {
             1 => text.to_owned(),
             _ => format!("{text}, {threads} threads"),
@@ -62,6 +79,30 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
             3,
             &measured,
         ));
+        section.rows.push(
+            Row::of(of("`counter!` of the facade `metrics`, known key"), &asked).compared_with(
+                "exporter-prometheus",
+                1,
+                &asked,
+            ),
+        );
+        section.rows.push(
+            Row::of(of("counter of the facade, kept"), &handles)
+                .compared_with("exporter-prometheus", 1, &handles)
+                .limit("counter add", 2, &handles),
+        );
     }
     Ok(())
+}
+
+/// Asks this recorder for a counter each time, as the macro does. It is the thread's recorder, which costs as much as the
+/// process's, so that both sides can be in one process.
+fn asking<'a>(recorder: &'a (dyn Recorder + Sync)) -> Side<'a> {
+    Side::new(move |_, operations| {
+        metrics::with_local_recorder(recorder, || {
+            for _ in 0..operations {
+                metrics::counter!("bench.asked", "kind" => "order").increment(black_box(1));
+            }
+        });
+    })
 }

@@ -14,6 +14,7 @@ mod node;
 mod parts;
 mod ps;
 pub mod readers;
+mod records;
 mod scan;
 mod scrape;
 mod snapshot;
@@ -73,6 +74,7 @@ pub const GROUPS: [Group; 19] = [
     group("parts", "The parts of a spawn and a stop, each alone, at depth 3", parts::measure),
     group("events", "An event published", events::measure),
     group("rate", "An event published at a given rate, with one reader", events::at_rates),
+    group("records", "A record of the application's own", records::measure),
     group("letters", "A dead letter", letters::measure),
     group("messages", "What an instrumented actor adds to a message", messages::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),

@@ -46,6 +46,49 @@ fn a_reader_never_gets_an_older_write_than_before() {
     one_write_or_none(write, read, 2).preempted_at_most(2, 3).holds();
 }
 
+type Sequenced = fn(Words<'_>, &mut [u64]) -> Result<u64, Unreadable>;
+
+/// An owner that writes all words of a cell and then only the first one, as an own record is claimed and published. The
+/// reader's sequence says which of the writes it has.
+fn the_sequence_says_which_write(
+    read: Sequenced,
+    reads: usize,
+) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
+    Model::new(2, move |main| {
+        let cell: Memory = memory(3);
+        let reading = cell.clone();
+        let owner = role(move || {
+            write(&cell, &[1, 1]);
+            write(&cell[..2], &[2]);
+        });
+        let reader = role(move || {
+            for _ in 0..reads {
+                let mut out = [0; 2];
+                if let Ok(sequence) = read(Words::new(&reading), &mut out) {
+                    let expected = [[0, 0], [1, 1], [2, 1]];
+                    assert_eq!(expected.get(sequence as usize / 2), Some(&out), "of another write");
+                }
+            }
+        });
+        play(main, vec![owner, reader]);
+    })
+}
+
+#[test]
+fn a_shorter_write_leaves_the_rest_of_the_one_before_and_the_sequence_counts_both() {
+    the_sequence_says_which_write(read_with_sequence, 1).holds();
+    the_sequence_says_which_write(read_with_sequence, 2).preempted_at_most(2, 3).holds();
+}
+
+#[test]
+fn a_sequence_that_is_loaded_after_the_words_may_be_that_of_another_write() {
+    fn mutant(cell: Words<'_>, out: &mut [u64]) -> Result<u64, Unreadable> {
+        read(cell, out)?;
+        Ok(cell.load(0))
+    }
+    the_sequence_says_which_write(mutant, 1).breaks("of another write");
+}
+
 type WriteShared = fn(&[AtomicU64], &[u64]) -> bool;
 
 /// Two threads that each write once, and a reader. A reading is one whole write.

@@ -236,6 +236,9 @@ impl Drop for Timer<'_> {
     }
 }
 
+/// Registers a metric: name, unit, help and labels.
+type Register<M> = fn(&Region, &str, &str, &str, &[(&str, &str)]) -> M;
+
 /// The metrics of one name that differ in the values of the same labels. It keeps the region open.
 ///
 /// ```
@@ -254,7 +257,7 @@ pub struct Family<M, const LABELS: usize> {
     unit: Box<str>,
     help: Box<str>,
     keys: [Box<str>; LABELS],
-    of: fn(&Region, &str, &str, &str, &[(&str, &str)]) -> M,
+    of: Register<M>,
 }
 
 impl<M, const LABELS: usize> Family<M, LABELS> {
@@ -480,8 +483,14 @@ mod tests {
     fn gauges_go_below_zero_and_have_fractions() {
         let region = Region::builder("gauges").private().build().unwrap();
         let (open, load) = (region.gauge("open", "", ""), region.float_gauge("load", "1", ""));
-        (open.set(2), open.sub(5), open.inc(), open.inc(), open.dec());
-        (load.set(0.5), load.add(0.25), load.sub(1.0));
+        open.set(2);
+        open.sub(5);
+        open.inc();
+        open.inc();
+        open.dec();
+        load.set(0.5);
+        load.add(0.25);
+        load.sub(1.0);
         let values: Vec<_> = own(&region).into_iter().map(|metric| metric.value).collect();
         assert_eq!(values, [Some(MetricValue::Signed(-2)), Some(MetricValue::Float(-0.25))]);
     }

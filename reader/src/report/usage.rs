@@ -79,11 +79,12 @@ pub struct Drops {
     pub panics_abandoned: u64,
     pub polls_panicked: u64,
     pub metrics_unlisted: u64,
+    pub records_unlisted: u64,
 }
 
 impl Drops {
     /// Each number with the words for it.
-    pub fn list(&self) -> [(u64, &'static str); 16] {
+    pub fn list(&self) -> [(u64, &'static str); 17] {
         [
             (self.actors_spilled, "actors counted but not listed (table full)"),
             (self.actors_untracked, "actors not tracked (table and index full)"),
@@ -110,6 +111,7 @@ impl Drops {
                 self.metrics_unlisted,
                 "times a metric was refused (no room, or its name, labels, kind or unit)",
             ),
+            (self.records_unlisted, "times no slot was free for a record of the application's own"),
         ]
     }
 }
@@ -187,6 +189,7 @@ impl Usage {
                 panics_abandoned: of(Builtin::PanicsAbandoned),
                 polls_panicked: of(Builtin::PollsPanicked),
                 metrics_unlisted: of(Builtin::MetricsUnlisted),
+                records_unlisted: of(Builtin::RecordsUnlisted),
             },
         };
         region.check_intact()?;

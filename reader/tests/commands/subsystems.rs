@@ -175,7 +175,7 @@ fn rows_that_are_all_alike_are_an_array_in_json() {
         let rows = dir.run([command, "--json"]).json();
         assert!(rows.is_array(), "{command}: {rows}");
     }
-    let rows = dir.run(["metrics", "--json", "--filter", "name = runtime.queue"]).json();
+    let rows = dir.run(["metrics", "--all", "--json", "--filter", "name = runtime.queue"]).json();
     assert_eq!((rows.as_array().unwrap().len(), &rows[0]["kind"]), (1, &json!("gauge")));
     for part in PARTS {
         assert!(dir.run([part, "--json"]).json().is_object(), "{part}");
@@ -362,7 +362,7 @@ fn stat_tells_metrics_by_name_and_what_a_domain_adds_up_to() {
     let failed = dir.run(["stat", "--metric", "no.such"]).failed(1);
     assert!(failed.contains("`atomscope metrics` lists its metrics"), "{failed}");
     drop(lock);
-    let metrics = dir.run(["metrics", "--filter", "runtime.queue"]).ok();
+    let metrics = dir.run(["metrics", "--all", "--filter", "runtime.queue"]).ok();
     has_row(&metrics, "METRIC VALUE UNIT KIND P50 P99 GREATEST HELP");
 }
 

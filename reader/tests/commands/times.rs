@@ -212,5 +212,5 @@ fn beats_of_a_clock_that_is_not_known_have_no_age() {
     let row = dir.run(["ps", "--json"]).json()[0].clone();
     assert_eq!((&row["state"], &row["beat_age_s"]), (&"live".into(), &Value::Null), "{row}");
     let shown = dir.run(["show"]).ok();
-    assert!(shown.contains("Beats: probe unknown, async runtime never"), "{shown}");
+    assert!(shown.contains("Beats: probe unknown\n"), "{shown}");
 }

@@ -613,7 +613,8 @@ mod screens {
             line[text.find(title).unwrap()].modifier
         };
         assert!(modifier("Sharding").contains(Modifier::DIM));
-        assert!(!modifier("Actors").contains(Modifier::DIM));
+        assert!(modifier("Actors").contains(Modifier::DIM), "it has no actor system");
+        assert!(!modifier("Events").contains(Modifier::DIM));
     }
 }
 

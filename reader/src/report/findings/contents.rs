@@ -96,6 +96,11 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         let advice = "the node's warnings name it and the reason: no room, or its name, labels, kind or unit";
         findings.add(Severity::Warning, text, Some(advice));
     }
+    if drops.records_unlisted > 0 {
+        let text = format!("{} times no slot was free for a record of its own", drops.records_unlisted);
+        let advice = "build the region with more `records`, `record_kinds` or `record_fields`: the error that the node got says which";
+        findings.add(Severity::Warning, text, Some(advice));
+    }
     let chosen = Override::ALL.into_iter().filter(|of| snapshot.identity.header.flags & of.bit() != 0);
     let chosen: Vec<_> = chosen
         .map(|of| {
@@ -126,6 +131,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         failures_missed: 0,
         polls_panicked: 0,
         metrics_unlisted: 0,
+        records_unlisted: 0,
         ..*drops
     };
     for (number, what) in rest.list().into_iter().filter(|(number, _)| *number > 0) {
@@ -137,6 +143,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         (snapshot.failures.unreadable, "records of the failure log cannot be read"),
         (snapshot.failures.panics_unreadable, "panics cannot be read"),
         (snapshot.subsystems.instances.unreadable, "records of subsystems cannot be read"),
+        (snapshot.own_records.unreadable, "of the application's own records cannot be read"),
         (
             snapshot.subsystems.documents_unreadable,
             "of the two documents (cluster state, allocation of shards) cannot be read",
