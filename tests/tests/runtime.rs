@@ -262,6 +262,7 @@ mod polls {
     use atomr_core::actor::{Actor, Context, Props};
     #[cfg(tokio_unstable)]
     use atomscope_tests::support::dumps::all_events;
+    #[cfg(not(tokio_unstable))]
     use atomscope_tests::support::dumps::metric_entry;
 
     use super::*;
