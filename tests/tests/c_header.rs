@@ -170,7 +170,7 @@ fn a_program_in_c_reads_damaged_regions_or_refuses_them() {
             for _ in 0..1 << round {
                 let at = (first + random() % (words - first)) as usize * 8;
                 let value =
-                    [u64::MAX, 1 << 63 | random() % 4, random() % 64, random()][random() as usize % 4];
+                    [u64::MAX, (1 << 63) | (random() % 4), random() % 64, random()][random() as usize % 4];
                 damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
             }
             damaged.truncate(if round == 0 { (random() % words) as usize * 8 } else { damaged.len() });
