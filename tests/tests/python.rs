@@ -379,7 +379,7 @@ fn python_reads_damaged_regions_or_refuses_them() {
                 let at = (first + random() % (words - first)) as usize * 8;
                 let value = match random() % 5 {
                     0 => u64::MAX,
-                    1 => 1 << 63 | random() % 4,
+                    1 => (1 << 63) | (random() % 4),
                     2 => random() % 64,
                     3 => random() & 0xff00_ffff,
                     _ => random(),
