@@ -23,10 +23,14 @@ const LICENCES: [&str; 9] = [
 const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Crates with several versions, and the crates that need each.
-const TWICE: [(&str, &str); 10] = [
+const TWICE: [(&str, &str); 17] = [
     ("bitflags", "1 for nix 0.23 of shared_memory"),
     ("getrandom", "0.2 for rand 0.8 of shared_memory, 0.3 for rand 0.9 of proptest, 0.4 for tempfile"),
     ("hashbrown", "0.14 for dashmap of atomr"),
+    (
+        "prometheus",
+        "0.13 for atomr-telemetry, whose exporter a test compares with ours; the benchmarks use the newest",
+    ),
     ("r-efi", "for getrandom, on UEFI alone"),
     ("rand", "0.8 for shared_memory, 0.9 for proptest"),
     ("rand_chacha", "as rand"),
@@ -34,6 +38,12 @@ const TWICE: [(&str, &str); 10] = [
     ("syn", "2 for derive macros that have not moved to 3"),
     ("thiserror", "1 for atomr"),
     ("thiserror-impl", "as thiserror"),
+    ("windows-sys", "0.52 for ring; on Windows alone, as the following"),
+    ("windows_aarch64_msvc", "0.34 for shared_memory, 0.52 for ring"),
+    ("windows_i686_gnu", "as windows_aarch64_msvc"),
+    ("windows_i686_msvc", "as windows_aarch64_msvc"),
+    ("windows_x86_64_gnu", "as windows_aarch64_msvc"),
+    ("windows_x86_64_msvc", "as windows_aarch64_msvc"),
 ];
 
 /// Dependencies that a crate of ours must not have, with any features.

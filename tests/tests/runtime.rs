@@ -262,6 +262,7 @@ mod polls {
     use atomr_core::actor::{Actor, Context, Props};
     #[cfg(tokio_unstable)]
     use atomscope_tests::support::dumps::all_events;
+    #[cfg(not(tokio_unstable))]
     use atomscope_tests::support::dumps::metric_entry;
 
     use super::*;
@@ -290,8 +291,8 @@ mod polls {
         }
     }
 
-    /// A node whose runtime is watched, after an actor and a task have blocked their worker. An actor has only awaited. `hooked` gives the
-    /// application's hooks.
+    /// A node whose runtime is watched, after an actor and a task have blocked their worker. Another actor has only awaited.
+    /// `hooked` gives the application's hooks.
     fn blocked(
         node: &str,
         hooked: impl FnOnce(ThreadHooks<'_>) -> ThreadHooks<'_>,

@@ -291,7 +291,6 @@ fn read_instruments(reader: &RegionReader<'_>) {
     for stats in list.iter().filter_map(|actor| actor.stats()).chain(unnamed) {
         assert!(stats.variant.is_none_or(|variant| variant.len() <= NAME_BYTES));
         assert!(stats.in_flight.is_none_or(|flight| flight.stamp & 0xff == 0));
-        assert_ne!(stats.depth_peak, Some(0));
     }
 }
 

@@ -212,9 +212,7 @@ impl Nodes {
             match region.region {
                 Ok(summary) => found.push(summary),
                 // Its node is about to publish it.
-                Err(AttachError { kind: AttachErrorKind::Layout(error), .. })
-                    if matches!(error, OpenError::NotReady) =>
-                {
+                Err(AttachError { kind: AttachErrorKind::Layout(OpenError::NotReady), .. }) => {
                     self.is_dirty = true;
                 }
                 Err(_) => unreadable += 1,

@@ -18,10 +18,10 @@ use crate::program::target::SearchArgs;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  atomscope export prometheus                          all nodes of this machine, at http://127.0.0.1:9464/metrics
+  atomscope export prometheus             all nodes, at http://127.0.0.1:9464/metrics
   atomscope export prometheus --textfile /var/lib/node_exporter/atomscope.prom
-  atomscope export exec -- ./to-influx.py              each event and sample as a line of JSON on its standard input
-  atomscope dump shop --format prom                    the same families once")]
+  atomscope export exec -- ./to-influx    events and samples as lines of JSON
+  atomscope dump shop --format prom       the same metrics once")]
 pub struct ExportArgs {
     #[command(subcommand)]
     pub to: To,

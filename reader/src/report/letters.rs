@@ -112,8 +112,8 @@ impl Recipients {
         }
     }
 
-    /// The storms of these letters; ages are up to `until`. That with the most letters is first. A recipient of which no class is known
-    /// counts to the class of the others with that message, if it is one, or else all of these are one class.
+    /// The storms of these letters; ages are up to `until`. That with the most letters is first. A recipient of which no class is
+    /// known counts to the class of the others with that message, if it is one, or else all of these are one class.
     pub fn storms(&self, letters: &DeadLetters, until: Option<Moment>) -> List {
         let mut storms: HashMap<(Option<&str>, &str), Storm<'_>> = HashMap::new();
         let class_of = |letter: &DeadLetterRecord| {
