@@ -47,6 +47,39 @@ fn images_have_the_version_of_the_program() {
     }
 }
 
+/// The lines of a text that are no comments, without their indents.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).collect()
+}
+
+#[test]
+fn who_listens_in_a_cluster_asks_for_a_token_and_prometheus_sends_it() {
+    for name in ["sidecar", "daemonset"] {
+        let text = deploy(&[name]);
+        let lines = lines(&text);
+        assert!(text.contains("0.0.0.0:9464") && lines.contains(&"- name: ATOMSCOPE_TOKEN"), "{name}");
+        let secret = lines.iter().position(|line| *line == "secretKeyRef:").expect("a secret");
+        assert_eq!(lines[secret + 1..secret + 3], ["name: atomscope", "key: token"], "{name}");
+        assert!(text.contains("create secret generic atomscope --from-literal=token="), "{name}");
+    }
+    assert!(lines(&deploy(&["daemonset"])).contains(&"kind: NetworkPolicy"));
+    let scrape = deploy(&["scrape-kubernetes"]);
+    let lines = lines(&scrape);
+    let authorization = lines.iter().position(|line| *line == "authorization:").expect("a token is sent");
+    assert!(lines[authorization + 1].starts_with("credentials_file: "));
+}
+
+#[test]
+fn the_image_is_built_without_what_the_sources_became() {
+    assert!(lines(&deploy(&["container"])).contains(&"COPY . ."));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let ignored = std::fs::read_to_string(root.join(".dockerignore")).expect("it is there");
+    let ignored = lines(&ignored);
+    for folder in [".git", "**/target"] {
+        assert!(ignored.contains(&folder), "{folder}");
+    }
+}
+
 /// The names of metrics in a text: words that begin as those of the exporter do.
 fn metrics(text: &str) -> Vec<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
@@ -154,6 +187,10 @@ fn prometheus_takes_the_rules_and_the_configuration() {
     let (folder, _) = folder();
     promtool(folder.path(), &["check", "rules", "atomscope-rules.yml"]);
     promtool(folder.path(), &["check", "config", "prometheus.yml"]);
+    let both = deploy(&["scrape"]) + &deploy(&["scrape-kubernetes"]);
+    std::fs::write(folder.path().join("both.yml"), both).expect("a file");
+    // The files of certificates and tokens are not here.
+    promtool(folder.path(), &["check", "config", "--syntax-only", "both.yml"]);
 }
 
 #[test]
