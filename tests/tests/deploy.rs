@@ -187,7 +187,11 @@ fn prometheus_takes_the_rules_and_the_configuration() {
     let (folder, _) = folder();
     promtool(folder.path(), &["check", "rules", "atomscope-rules.yml"]);
     promtool(folder.path(), &["check", "config", "prometheus.yml"]);
-    let both = deploy(&["scrape"]) + &deploy(&["scrape-kubernetes"]);
+    // The promtool of Debian does not know Kubernetes.
+    let kubernetes = deploy(&["scrape-kubernetes"]);
+    let found = "kubernetes_sd_configs:\n      - role: pod\n";
+    assert!(kubernetes.contains(found));
+    let both = deploy(&["scrape"]) + &kubernetes.replace(found, "static_configs: []\n");
     std::fs::write(folder.path().join("both.yml"), both).expect("a file");
     // The files of certificates and tokens are not here.
     promtool(folder.path(), &["check", "config", "--syntax-only", "both.yml"]);
