@@ -498,10 +498,10 @@ impl RegionBuilder {
     /// leaves nothing behind.
     ///
     /// Of a shared region the environment overrides some settings, so that an operator can enlarge it without a new program:
-    /// `ATOMSCOPE_ACTORS`, `ATOMSCOPE_EVENTS`, `ATOMSCOPE_LANES` and `ATOMSCOPE_METRICS` are the capacities of the same names; with
-    /// the actors go the instruments, as in [`Self::actors`].
-    /// `ATOMSCOPE_DIR` is the directory of a region for which [`Self::file`] was not called. A value that cannot be is ignored,
-    /// and one warning says so. `atomscope doctor` shows which were used.
+    /// `ATOMSCOPE_ACTORS`, `ATOMSCOPE_EVENTS`, `ATOMSCOPE_LANES` and `ATOMSCOPE_METRICS` are the capacities of the same names, and
+    /// the actors change the default of the instruments as in [`Self::actors`]. `ATOMSCOPE_DIR` is the directory of a region for
+    /// which [`Self::file`] was not called. A value that cannot be is ignored, and one warning says so. `atomscope doctor` shows
+    /// which were used.
     ///
     /// # Errors
     /// [`CreateError`]: a capacity is out of range; the memory, the file system, a limit or the control group has too
