@@ -68,7 +68,7 @@ const fn group(
 }
 
 /// All groups.
-pub const GROUPS: [Group; 19] = [
+pub const GROUPS: [Group; 20] = [
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
     group("parts", "The parts of a spawn and a stop, each alone, at depth 3", parts::measure),
