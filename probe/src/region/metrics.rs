@@ -397,7 +397,7 @@ impl RegionWriter {
     }
 
     /// The number of a histogram's slot, whose metric is never removed from now on; 0 if it was refused.
-    #[cfg(feature = "atomr")]
+    #[cfg(feature = "persistence")]
     pub(crate) fn keep_histogram(&self, series: Option<Arc<Series>>) -> u64 {
         let Some(series) = series else { return 0 };
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner).keep(&series);
