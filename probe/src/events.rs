@@ -160,7 +160,7 @@ impl Topic {
         if !is_topic {
             return Err(EventsError::Topic { topic: topic.to_owned() });
         }
-        if TelemetryEvent::ALL_TOPICS.contains(&topic) {
+        if topic == EventKind::Own.topic() || TelemetryEvent::ALL_TOPICS.contains(&topic) {
             return Err(EventsError::BuiltIn { topic: topic.to_owned() });
         }
         let name = region.writer.intern(topic);
@@ -307,6 +307,10 @@ mod tests {
         for topic in ["", "a\nb", &"x".repeat(TOPIC_BYTES + 1)] {
             assert!(matches!(region.events(topic), Err(EventsError::Topic { .. })), "{topic}");
         }
+        assert!(
+            matches!(region.events("own"), Err(EventsError::BuiltIn { .. })),
+            "readers call all of them that"
+        );
         let error = region.events_of::<Placed>("actors").unwrap_err();
         assert_eq!(error.to_string(), "the probe's own events have the topic actors; choose another name");
     }

@@ -4,14 +4,16 @@
 //! keys that it knows in a table without a lock: an entry is written once and never removed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use atomscope_layout::metrics::Builtin;
 use metrics::{
     CounterFn, GaugeFn, HistogramFn, Key, KeyName, Label, Metadata, SetRecorderError, SharedString, Unit,
 };
 
 use crate::region::{Counter, FloatGauge, Histogram, Region};
+use crate::writer::RegionWriter;
 
 /// Records what the program counts through the crate `metrics` into a region: [`Region::recorder`] makes one.
 ///
@@ -28,15 +30,18 @@ use crate::region::{Counter, FloatGauge, Histogram, Region};
 /// ```
 ///
 /// - **Cost.** A macro on a key that the recorder knows takes no lock and allocates nothing. A handle that the program keeps
-///   costs as much as [`Counter`]. The first use of a key takes a lock and registers the metric.
+///   costs as much as [`Counter`]. The first use of a key takes a lock and registers the metric. Private memory: some 300 bytes for
+///   each of the region's metrics and 150 for each of its histograms, at most twice as much, about 0.6 MB by default.
 /// - **Descriptions** and units count if they come before the first use of the metric.
 /// - **Counters.** `absolute` raises the counter by what its value is greater than the greatest one before; so a counter that
 ///   is given absolute values only has the greatest of them.
 /// - **Gauges** have fractions.
 /// - **Histograms** keep whole numbers. A time is kept in nanoseconds if its unit is known to be seconds, milliseconds,
-///   microseconds or nanoseconds; without a description a name that ends with `seconds` says seconds. Other values are rounded;
-///   negative ones count as 0, and what is no number does not count.
-/// - A metric that finds no room, or whose name or labels are refused, counts nothing: see [`Region::counter_with`].
+///   microseconds or nanoseconds; without a unit in its description a name that ends with one of these words says it. Other
+///   values are rounded. Negative ones count as 0, those above 2⁴⁸ as 2⁴⁸, and what is not finite does not count.
+/// - A metric that finds no room, or whose name or labels are refused, counts nothing: see [`Region::counter_with`]. It stays so,
+///   even if other metrics are removed. Each use of its macro is counted in `metrics.unlisted`.
+/// - A forked child counts nothing in its parent's region, and registers nothing.
 #[derive(Debug)]
 pub struct MetricsRecorder {
     region: Region,
@@ -74,6 +79,10 @@ impl MetricsRecorder {
     }
 
     fn describe(&self, name: &KeyName, unit: Option<Unit>, help: &SharedString) {
+        // In a forked child another thread of the parent may have held the lock at the fork.
+        if !self.region.writer.is_of_this_process() {
+            return;
+        }
         let mut descriptions = self.descriptions.lock().unwrap_or_else(PoisonError::into_inner);
         descriptions.insert(name.as_str().to_owned(), (unit, help.as_ref().to_owned()));
     }
@@ -116,10 +125,21 @@ fn ucum(unit: Option<Unit>) -> &'static str {
     }
 }
 
+/// The units of time that a name may end with. The last ending is that of the others, too.
+const ENDINGS: [(&str, Unit); 4] = [
+    ("milliseconds", Unit::Milliseconds),
+    ("microseconds", Unit::Microseconds),
+    ("nanoseconds", Unit::Nanoseconds),
+    ("seconds", Unit::Seconds),
+];
+
+/// Greater values of a histogram are kept as this one, so that it takes 65,536 of them before the sum overflows.
+const MAX_VALUE: u64 = 1 << 48;
+
 /// The unit in which a histogram keeps its values, and how many of it one of the program's values is.
 fn kept_in(name: &str, unit: Option<Unit>) -> (&'static str, f64) {
-    let unit = unit.or(name.ends_with("seconds").then_some(Unit::Seconds));
-    match unit {
+    let said = || ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, unit)| *unit);
+    match unit.or_else(said) {
         Some(Unit::Seconds) => ("ns", 1e9),
         Some(Unit::Milliseconds) => ("ns", 1e6),
         Some(Unit::Microseconds) => ("ns", 1e3),
@@ -172,9 +192,10 @@ struct KeptHistogram {
 
 impl HistogramFn for KeptHistogram {
     fn record(&self, value: f64) {
-        if !value.is_nan() {
+        // An infinite value would be the greatest for ever, and make the sum overflow.
+        if value.is_finite() {
             // The conversion is 0 for negative values and the greatest number for too great ones.
-            self.histogram.record((value * self.scale).round() as u64);
+            self.histogram.record(((value * self.scale).round() as u64).min(MAX_VALUE));
         }
     }
 }
@@ -193,66 +214,93 @@ impl metrics::Recorder for MetricsRecorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> metrics::Counter {
-        let kept = self.counters.get(key, || {
+        let kept = self.counters.get(&self.region.writer, key, || {
             let (unit, help) = self.described(key.name());
             let counter = self.region.counter_with(key.name(), ucum(unit), &help, &labels(key));
-            KeptCounter { counter, absolute: AtomicU64::new(0) }
+            counter.held.is_listed().then_some(KeptCounter { counter, absolute: AtomicU64::new(0) })
         });
         kept.map_or_else(metrics::Counter::noop, metrics::Counter::from_arc)
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
-        let kept = self.gauges.get(key, || {
+        let kept = self.gauges.get(&self.region.writer, key, || {
             let (unit, help) = self.described(key.name());
-            KeptGauge(self.region.float_gauge_with(key.name(), ucum(unit), &help, &labels(key)))
+            let gauge = self.region.float_gauge_with(key.name(), ucum(unit), &help, &labels(key));
+            gauge.held.is_listed().then_some(KeptGauge(gauge))
         });
         kept.map_or_else(metrics::Gauge::noop, metrics::Gauge::from_arc)
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> metrics::Histogram {
-        let kept = self.histograms.get(key, || {
+        let kept = self.histograms.get(&self.region.writer, key, || {
             let (unit, help) = self.described(key.name());
             let (unit, scale) = kept_in(key.name(), unit);
             let histogram = self.region.histogram_with(key.name(), unit, &help, &labels(key));
-            KeptHistogram { histogram, scale }
+            histogram.held.is_listed().then_some(KeptHistogram { histogram, scale })
         });
         kept.map_or_else(metrics::Histogram::noop, metrics::Histogram::from_arc)
     }
 }
 
-/// A key that was used, with its metric.
-type Entry<M> = OnceLock<(Key, Arc<M>)>;
+/// A key that was used, with its metric; `None` if that was refused.
+type Entry<M> = OnceLock<(Key, Option<Arc<M>>)>;
 
 /// The metrics of the keys that were used: a hash table that only grows. It is read without a lock.
 #[derive(Debug)]
 struct Table<M> {
     entries: Box<[Entry<M>]>,
-    inserting: Mutex<usize>,
+    used: AtomicUsize,
+    inserting: Mutex<()>,
 }
 
 impl<M> Table<M> {
-    /// A table for as many metrics, and for as many that are refused.
+    /// A table for as many metrics. Some are the probe's own, so there is room for a few that are refused.
     fn new(metrics: usize) -> Self {
-        let entries = (4 * metrics.max(1)).next_power_of_two();
-        Self { entries: (0..entries).map(|_| OnceLock::new()).collect(), inserting: Mutex::new(0) }
+        let entries = (2 * metrics.max(1)).next_power_of_two();
+        let entries = (0..entries).map(|_| OnceLock::new()).collect();
+        Self { entries, used: AtomicUsize::new(0), inserting: Mutex::default() }
     }
 
-    /// The metric of this key, which is made if there is none. `None` if half of the table is full.
-    fn get(&self, key: &Key, make: impl FnOnce() -> M) -> Option<Arc<M>> {
-        if let Ok(found) = self.find(key) {
-            return Some(found.clone());
-        }
-        let mut used = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = match self.find(key) {
-            Ok(found) => return Some(found.clone()),
-            Err(free) => free.filter(|_| *used < self.entries.len() / 2)?,
+    /// The metric of this key, which is made if the key is new. `None` if it was refused, or if half of the table is full; the
+    /// region counts that.
+    fn get(&self, writer: &RegionWriter, key: &Key, make: impl FnOnce() -> Option<M>) -> Option<Arc<M>> {
+        let known = match self.find(key) {
+            Ok(known) => known.clone(),
+            Err(_) if self.is_full() || !writer.is_of_this_process() => None,
+            // Without the lock: what is refused is warned of, and whoever hears the warning may use a key that is new.
+            Err(_) => return self.insert(key.clone(), make().map(Arc::new)),
         };
-        *used += 1;
-        Some(free.get_or_init(|| (key.clone(), Arc::new(make()))).1.clone())
+        if known.is_none() {
+            writer.count(Builtin::MetricsUnlisted, 1);
+        }
+        known
+    }
+
+    fn is_full(&self) -> bool {
+        self.used.load(Ordering::Relaxed) >= self.entries.len() / 2
+    }
+
+    /// Keeps what was made for this key, unless another thread was faster, or filled the table.
+    fn insert(&self, key: Key, made: Option<Arc<M>>) -> Option<Arc<M>> {
+        let inserting = self.inserting.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = match self.find(&key) {
+            Ok(known) => {
+                let known = known.clone();
+                // The other one is dropped without the lock.
+                drop(inserting);
+                return known;
+            }
+            Err(free) => free.filter(|_| !self.is_full()),
+        };
+        if let Some(free) = free {
+            self.used.fetch_add(1, Ordering::Relaxed);
+            let _ = free.set((key, made.clone()));
+        }
+        made
     }
 
     /// The metric of this key, or where it would be. Half of the entries are empty, so a search ends soon.
-    fn find(&self, key: &Key) -> Result<&Arc<M>, Option<&Entry<M>>> {
+    fn find(&self, key: &Key) -> Result<&Option<Arc<M>>, Option<&Entry<M>>> {
         let mask = self.entries.len() - 1;
         let start = key.get_hash() as usize & mask;
         for step in 0..self.entries.len() {
@@ -271,6 +319,7 @@ impl<M> Table<M> {
 mod tests {
     use atomscope_layout::metrics::{Builtin, Metric, MetricValue};
     use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+    use tracing::span;
 
     use super::*;
 
@@ -304,6 +353,9 @@ mod tests {
             histogram!("size").record(-1.0);
             histogram!("size").record(f64::NAN);
             histogram!("size").record(2.6);
+            for ending in ["milliseconds", "microseconds", "nanoseconds"] {
+                histogram!(format!("wait_{ending}")).record(12.0);
+            }
         });
         let found = own(&region);
         let values: Vec<_> =
@@ -317,11 +369,78 @@ mod tests {
             ("time", "ns", whole(1)),
             ("wait_seconds", "ns", whole(1)),
             ("size", "", whole(2)),
+            ("wait_milliseconds", "ns", whole(1)),
+            ("wait_microseconds", "ns", whole(1)),
+            ("wait_nanoseconds", "ns", whole(1)),
         ];
         assert_eq!(values, expected);
         assert_eq!((found[1].labels[0].1.as_str(), found[4].help.as_str()), ("1", "Times"));
         let sums: Vec<_> = found.iter().filter_map(|metric| Some(metric.histogram.as_ref()?.sum)).collect();
-        assert_eq!(sums, [250_000_000, 2_000_000_000, 3]);
+        assert_eq!(sums, [250_000_000, 2_000_000_000, 3, 12_000_000, 12_000, 12]);
+    }
+
+    #[test]
+    fn what_is_infinite_or_too_great_leaves_the_sum_of_a_histogram_right() {
+        let region = region();
+        metrics::with_local_recorder(&region.recorder(), || {
+            for value in [5.0, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MAX] {
+                histogram!("ratio").record(value);
+            }
+        });
+        let found = own(&region).remove(0).histogram.unwrap();
+        assert_eq!((found.count, found.sum, found.greatest), (3, 5 + 2 * MAX_VALUE, MAX_VALUE));
+    }
+
+    /// Counts warnings through the facade.
+    struct Counting;
+
+    impl tracing::Subscriber for Counting {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            counter!("warned").increment(1);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn whoever_hears_that_a_metric_is_refused_may_count_that_through_the_facade() {
+        let region = region();
+        let recorder = region.recorder();
+        tracing::subscriber::with_default(Counting, || {
+            metrics::with_local_recorder(&recorder, || counter!("a{b}").increment(1));
+        });
+        let found = own(&region);
+        assert_eq!((&*found[0].name, found[0].value), ("warned", Some(MetricValue::Unsigned(1))));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_forked_child_does_not_wait_for_a_lock_that_its_parent_held() {
+        let region = Region::builder("forked").actors(100).build().unwrap();
+        let recorder = region.recorder();
+        let known = region.counter("known", "", "");
+        let mut gone = Some(region.gauge("gone", "", "").removed_on_drop());
+        let locks =
+            (region.writer.metrics.lock(), recorder.descriptions.lock(), recorder.counters.inserting.lock());
+        let code = crate::region_file::in_child(|| {
+            drop(gone.take());
+            region.counter("new", "", "").inc();
+            metrics::with_local_recorder(&recorder, || {
+                describe_counter!("facade", "");
+                counter!("facade").increment(1);
+            });
+            known.inc();
+        });
+        drop(locks);
+        assert_eq!(code, 0);
     }
 
     #[test]
@@ -357,17 +476,17 @@ mod tests {
     }
 
     #[test]
-    fn keys_without_room_count_nothing_and_do_not_grow_the_table_without_end() {
+    fn keys_without_room_count_nothing_and_each_of_their_uses_is_counted() {
         let region = Region::builder("facade").private().metrics(97).build().unwrap();
         let recorder = region.recorder();
         metrics::with_local_recorder(&recorder, || {
-            for at in 0..1000 {
+            for at in (0..1000).chain(0..1000) {
                 counter!("seen", "id" => at.to_string()).increment(1);
             }
         });
         let room = 97 - atomscope_layout::metrics::BUILTIN.len();
         assert_eq!(own(&region).len(), room);
         let refused = region.writer.reader().unwrap().builtin(Builtin::MetricsUnlisted);
-        assert_eq!(refused, (recorder.counters.entries.len() / 2 - room) as u64);
+        assert_eq!(refused, 2 * (1000 - room as u64));
     }
 }

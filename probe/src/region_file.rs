@@ -52,10 +52,12 @@ const ALIVE_BYTE: libc::off_t = 0;
 /// The byte of a dead region whose lock shows that another process replaces it.
 const REPLACING_BYTE: libc::off_t = 1;
 
-/// The directory that the environment chose for named segments: `ATOMSCOPE_DIR`, if it is one whose files are in memory.
+/// The directory that the environment chose for named segments: `ATOMSCOPE_DIR`, if it is one whose files are in memory
+/// and where this process may make some.
 pub(crate) fn chosen_dir() -> Option<PathBuf> {
     let dir = PathBuf::from(environment::set(Override::Dir)?);
-    (dir.is_absolute() && dir.is_dir() && on_disk(&dir).is_ok_and(|is_on_disk| !is_on_disk)).then_some(dir)
+    let is_in_memory = dir.is_absolute() && dir.is_dir() && on_disk(&dir).is_ok_and(|is_on_disk| !is_on_disk);
+    (is_in_memory && may_make_files(&dir)).then_some(dir)
 }
 
 fn segment_dir() -> PathBuf {
@@ -719,6 +721,31 @@ fn on_disk(dir: &Path) -> Result<bool, CreateError> {
         return Err(system("use", dir, io::Error::last_os_error()));
     }
     Ok(![libc::TMPFS_MAGIC as u32, RAMFS_MAGIC, HUGETLBFS_MAGIC].contains(&(volume.f_type as u32)))
+}
+
+/// What a forked child ends with that calls `work`; an alarm ends it if it hangs.
+#[cfg(test)]
+pub(crate) fn in_child(work: impl FnOnce()) -> i32 {
+    // SAFETY: the child is as good a process as any for the tests' own work, and ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: the call takes a number only.
+        unsafe { libc::alarm(10) };
+        work();
+        // SAFETY: the process ends here.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid memory for the status for the length of the call.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    status
+}
+
+/// Whether this process may make files in this directory.
+fn may_make_files(dir: &Path) -> bool {
+    let Ok(path) = c_path(dir) else { return false };
+    // SAFETY: `path` is a terminated string for the length of the call.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) == 0 }
 }
 
 /// Opens a file that may be a region, for reads only.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use atomscope_layout::limits::METRIC_TEXT_BYTES;
+use atomscope_layout::limits::{METRIC_NAME_BYTES, METRIC_TEXT_BYTES};
 use atomscope_layout::metrics::{BUILTIN, Description, Kind};
 
 /// Labels of a metric at most.
@@ -72,6 +72,9 @@ pub(crate) struct Registry {
     histograms_used: usize,
     free_histograms: Vec<usize>,
     ids: u64,
+    /// Metrics that the probe writes to by the numbers of their slots. They are never removed.
+    #[cfg(feature = "persistence")]
+    kept: Vec<Arc<Series>>,
     refused: HashSet<Box<str>>,
 }
 
@@ -114,7 +117,7 @@ pub(crate) struct Room {
 struct Identity([u8; METRIC_TEXT_BYTES], usize);
 
 impl Identity {
-    /// The metric [fits](Description::fits) its descriptor, so its name and labels fit here.
+    /// The metric was [checked](check): its name and labels fit here, and have no zero bytes, which separate them.
     fn of(described: &Description<'_>) -> Self {
         let mut identity = Self([0; METRIC_TEXT_BYTES], 0);
         identity.push(described.name);
@@ -162,7 +165,7 @@ fn check(described: &Description<'_>) -> Result<(), String> {
     }
     if !described.fits() {
         return Err(format!(
-            "its name has more than 248 bytes, or name, labels and unit together more than {METRIC_TEXT_BYTES}"
+            "its name has more than {METRIC_NAME_BYTES} bytes, or name, labels and unit together more than {METRIC_TEXT_BYTES}"
         ));
     }
     Ok(())
@@ -174,6 +177,7 @@ impl Registry {
     /// # Errors
     /// The metric is refused, because of its name, its labels, or another kind or unit that its name has already.
     pub(crate) fn find(&mut self, described: &Description<'_>) -> Result<Option<Arc<Series>>, String> {
+        check(described)?;
         let identity = Identity::of(described);
         let at = self.by_identity.get(identity.bytes()).copied();
         if let Some(family) = self.families.get(described.name) {
@@ -186,7 +190,7 @@ impl Registry {
         }
         let Some((at, current)) = at.and_then(|at| Some((at, self.slots.get_mut(at)?.current.as_mut()?)))
         else {
-            return check(described).map(|()| None);
+            return Ok(None);
         };
         if let Some(series) = current.series.upgrade() {
             return Ok(Some(series));
@@ -285,6 +289,14 @@ impl Registry {
         }
     }
 
+    /// From now on the metric is never removed.
+    #[cfg(feature = "persistence")]
+    pub(crate) fn keep(&mut self, series: &Arc<Series>) {
+        if !self.kept.iter().any(|kept| Arc::ptr_eq(kept, series)) {
+            self.kept.push(series.clone());
+        }
+    }
+
     /// Whether a refusal of this name is to be warned of.
     pub(crate) fn is_news(&mut self, refused: &str) -> bool {
         self.refused.len() < REMEMBERED && self.refused.insert(refused.into())
@@ -310,12 +322,20 @@ mod tests {
     #[test]
     fn a_name_or_label_that_could_look_like_another_is_refused() {
         let mut registry = Registry::default();
-        let long = "n".repeat(249);
-        for name in ["", " a", "a\n", "a{b=\"c\"}", "actors.spawned", &long] {
+        // Metrics that the refused ones would be taken for, if nothing but the bytes that fit were compared.
+        for labels in [&[("k", "")][..], &[("k", "1"), ("l", "two")]] {
+            let known = described("a", labels);
+            let room = registry.room(known.kind, usize::MAX, 0).unwrap();
+            registry.add(&known, &room);
+        }
+        let long = "n".repeat(METRIC_NAME_BYTES + 1);
+        for name in ["", " a", "a\n", "a{b=\"c\"}", "actors.spawned", "a\0k\0", &long] {
             assert!(registry.find(&described(name, &[])).is_err(), "{name:?}");
         }
         let wide = "v".repeat(METRIC_TEXT_BYTES);
-        for label in [("", "x"), ("a=b", ""), ("a,b", ""), ("a", "x\u{7}"), ("a ", ""), ("a", &*wide)] {
+        let values = ["x\u{7}", "1\0l\0two", &wide];
+        let keys = [("", "x"), ("a=b", ""), ("a,b", ""), ("a ", "")];
+        for label in keys.into_iter().chain(values.map(|value| ("k", value))) {
             assert!(registry.find(&described("a", &[label])).is_err(), "{label:?}");
         }
         assert!(Labels::new(&[("a", "1"), ("a", "2")]).is_err());

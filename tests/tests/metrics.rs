@@ -1,9 +1,11 @@
 //! Metrics of a real process, as the commands of `atomscope` see them: while it works, and after SIGKILL.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
 use atomscope_layout::metrics::BUILTIN;
+use atomscope_layout::{Capacities, RegionMap};
 use atomscope_probe::Region;
 use atomscope_tests::support::dumps::{dump_of, json_lines};
 use atomscope_tests::support::{self, Node, atomscope_json};
@@ -130,6 +132,10 @@ fn an_operator_changes_capacities_and_the_directory_by_the_environment() {
     }
     let mut node = Node::start(command.env("ATOMSCOPE_DIR", dir.path()));
     assert_eq!(node.region().parent(), Some(dir.path()));
+    // The instruments go with the actors.
+    let capacities = Capacities { actors: 100, instruments: 100, metrics: 2000, ..Capacities::default() };
+    let bytes = RegionMap::for_capacities(&capacities).unwrap().region_bytes as u64;
+    assert_eq!(std::fs::metadata(node.region()).unwrap().len(), bytes);
     let of = |command: &[&str]| {
         let mut arguments = vec!["--dir", dir.path().to_str().unwrap()];
         arguments.extend(command);
@@ -144,4 +150,23 @@ fn an_operator_changes_capacities_and_the_directory_by_the_environment() {
     let next = Node::start(support::again(name, "work").env("ATOMSCOPE_DIR", dir.path()));
     assert!(next.region().parent() == Some(dir.path()) && node.region().exists());
     assert!(of(&["show", &next.who()]).contains("1 crash"), "{}", of(&["show", &next.who()]));
+    // Where the node may make no file it is visible at the usual place.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let mut command = support::again(name, "work");
+    if std::fs::metadata(dir.path()).unwrap().uid() == 0 {
+        command = without_the_right_to_write_everywhere(&command);
+    }
+    let mut node = Node::start(command.env("ATOMSCOPE_DIR", dir.path()));
+    assert_eq!(node.region().parent(), Some(Path::new("/dev/shm")));
+    node.kill();
+    std::fs::remove_file(node.region()).unwrap();
+}
+
+/// The same command as root without `CAP_DAC_OVERRIDE`.
+fn without_the_right_to_write_everywhere(command: &Command) -> Command {
+    let mut without = Command::new("setpriv");
+    without.args(["--inh-caps=-dac_override", "--bounding-set=-dac_override"]);
+    without.arg(command.get_program()).args(command.get_args());
+    without.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    without
 }

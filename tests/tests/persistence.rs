@@ -219,6 +219,22 @@ async fn a_writes_latency_lies_between_what_it_waited_for_and_what_its_caller_wa
 }
 
 #[tokio::test]
+async fn a_journal_keeps_its_histogram_whatever_the_application_does_with_it() {
+    let telemetry = TelemetryExtension::new("kept-1", 64);
+    let journal = telemetry.persistence.wrap_journal("kept", InMemoryJournal::new());
+    let region = telemetry.region();
+    let labels = [("journal", "kept")];
+    let same = region.histogram_with("persistence.write_latency", "nanoseconds", "", &labels);
+    drop(same.removed_on_drop());
+    let next = region.histogram("next", "By", "");
+    journal.write_messages(vec![event("a", 1)]).await.unwrap();
+    next.record(3);
+    let dump = dump(&telemetry);
+    let of = |name| metric_entry(&dump, name)["value"].clone();
+    assert_eq!([of("persistence.write_latency{journal=kept}"), of("next")], [json!(1), json!(1)]);
+}
+
+#[tokio::test]
 async fn what_is_given_up_or_panics_is_counted_as_that() {
     let telemetry = TelemetryExtension::new("hopeless-1", 64);
     let meta = SnapshotMetadata { persistence_id: "a".into(), sequence_nr: 1, timestamp: 0 };

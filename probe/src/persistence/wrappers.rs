@@ -52,7 +52,8 @@ impl PersistenceProbe {
             Kind::Histogram,
             "Duration of its writes",
         );
-        let latency = latency.map_or(0, |series| series.histogram);
+        // The journal writes to it by its number, and readers find it by that.
+        let latency = writer.keep_histogram(latency);
         let made = writer.make_instance(Domain::Journal, key, None, name);
         if let Some(made) = made {
             writer.instances().numbers(made)[journal_numbers::LATENCY].store(latency, Ordering::Relaxed);

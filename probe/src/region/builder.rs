@@ -173,10 +173,8 @@ impl Region {
 impl RegionBuilder {
     /// Live actors that are listed; default 24,576. 320 bytes each, and some 19 bytes of private memory.
     pub fn actors(mut self, capacity: usize) -> Self {
-        self.sized().actors = capacity;
-        if !self.instruments_are_set {
-            self.capacities.instruments = Capacities::default().instruments.min(capacity);
-        }
+        self.is_sized = true;
+        self.capacities = self.with_actors(self.capacities, capacity);
         self
     }
 
@@ -402,6 +400,15 @@ impl RegionBuilder {
         self
     }
 
+    /// The capacities with so many actors, and with the instruments that go with them unless the program chose a number.
+    fn with_actors(&self, capacities: Capacities, actors: usize) -> Capacities {
+        let instruments = match self.instruments_are_set {
+            true => capacities.instruments,
+            false => Capacities::default().instruments.min(actors),
+        };
+        Capacities { actors, instruments, ..capacities }
+    }
+
     fn sized(&mut self) -> &mut Capacities {
         self.is_sized = true;
         &mut self.capacities
@@ -443,29 +450,24 @@ impl RegionBuilder {
         for setting in Override::ALL {
             let Some(text) = environment::set(setting) else { continue };
             let number = text.to_str().and_then(|text| text.trim().parse().ok());
-            let mut capacities = self.capacities;
-            let capacity = match setting {
-                Actors => Some(&mut capacities.actors),
-                Events => Some(&mut capacities.events),
-                Lanes => Some(&mut capacities.lanes),
-                Metrics => Some(&mut capacities.metrics),
-                Dir => None,
+            let before = self.capacities;
+            let chosen = match (setting, number) {
+                (Dir, _) if !matches!(self.backing, Some(Backing::Segment)) => continue,
+                (Dir, _) => is_a_directory_for_segments().then_some(before),
+                (Actors, Some(actors)) => Some(self.with_actors(before, actors)),
+                (Events, Some(events)) => Some(Capacities { events, ..before }),
+                (Lanes, Some(lanes)) => Some(Capacities { lanes, ..before }),
+                (Metrics, Some(metrics)) => Some(Capacities { metrics, ..before }),
+                (_, None) => None,
             };
-            let is_possible = match (capacity, number) {
-                (Some(capacity), Some(number)) => {
-                    *capacity = number;
-                    RegionMap::for_capacities(&capacities).is_ok()
-                }
-                (Some(_), None) => false,
-                (None, _) if !matches!(self.backing, Some(Backing::Segment)) => continue,
-                (None, _) => is_a_directory_for_segments(),
-            };
-            if is_possible {
-                self.capacities = capacities;
+            let is_possible =
+                |chosen: &Capacities| setting == Dir || RegionMap::for_capacities(chosen).is_ok();
+            if let Some(chosen) = chosen.filter(is_possible) {
+                self.capacities = chosen;
                 self.overrides |= setting.bit();
             } else if WARNED_OF.fetch_or(setting.bit(), Ordering::Relaxed) & setting.bit() == 0 {
                 let what = match setting {
-                    Dir => "an absolute path of a directory on a tmpfs",
+                    Dir => "an absolute path of a directory on a tmpfs that this process may write to",
                     _ => "a number within the limits of a region",
                 };
                 environment::warn(&format!("{}={text:?} is ignored: it is not {what}", setting.variable()));
@@ -496,9 +498,10 @@ impl RegionBuilder {
     /// leaves nothing behind.
     ///
     /// Of a shared region the environment overrides some settings, so that an operator can enlarge it without a new program:
-    /// `ATOMSCOPE_ACTORS`, `ATOMSCOPE_EVENTS`, `ATOMSCOPE_LANES` and `ATOMSCOPE_METRICS` are the capacities of the same names.
-    /// `ATOMSCOPE_DIR` is the directory of a region for which [`Self::file`] was not called. A value that cannot be is ignored,
-    /// and one warning says so. `atomscope doctor` shows which were used.
+    /// `ATOMSCOPE_ACTORS`, `ATOMSCOPE_EVENTS`, `ATOMSCOPE_LANES` and `ATOMSCOPE_METRICS` are the capacities of the same names, and
+    /// the actors change the default of the instruments as in [`Self::actors`]. `ATOMSCOPE_DIR` is the directory of a region for
+    /// which [`Self::file`] was not called. A value that cannot be is ignored, and one warning says so. `atomscope doctor` shows
+    /// which were used.
     ///
     /// # Errors
     /// [`CreateError`]: a capacity is out of range; the memory, the file system, a limit or the control group has too

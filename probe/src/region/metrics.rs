@@ -18,13 +18,19 @@ use crate::writer::RegionWriter;
 
 /// A handle's share in its metric, which may go with the last handle.
 #[derive(Clone)]
-struct Held {
+pub(crate) struct Held {
     /// `None` if the metric was refused.
     series: Option<Arc<Series>>,
     region: Region,
 }
 
 impl Held {
+    /// Whether the metric was not refused.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_listed(&self) -> bool {
+        self.series.is_some()
+    }
+
     fn remove_on_drop(&self) {
         if let Some(series) = &self.series {
             series.remove_on_drop();
@@ -36,7 +42,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         // Of all handles that are dropped at one time, one gets the metric.
         if let Some(series) = self.series.take().and_then(Arc::into_inner) {
-            if series.is_removed_on_drop() {
+            // In a forked child another thread of the parent may have held the lock at the fork.
+            if series.is_removed_on_drop() && self.region.writer.is_of_this_process() {
                 self.region.writer.remove_metric(&series);
             }
         }
@@ -65,7 +72,7 @@ impl fmt::Debug for Held {
 #[derive(Debug, Clone)]
 pub struct Counter {
     lanes: LaneMemory,
-    held: Held,
+    pub(crate) held: Held,
 }
 
 /// A whole number that grows and shrinks, also below 0. It keeps the region open.
@@ -82,7 +89,7 @@ pub struct Counter {
 #[derive(Debug, Clone)]
 pub struct Gauge {
     lanes: LaneMemory,
-    held: Held,
+    pub(crate) held: Held,
 }
 
 /// A number with fractions that grows and shrinks. It keeps the region open.
@@ -97,7 +104,7 @@ pub struct Gauge {
 #[derive(Debug, Clone)]
 pub struct FloatGauge {
     lanes: LaneMemory,
-    held: Held,
+    pub(crate) held: Held,
 }
 
 /// The distribution of values, in buckets that are at most a quarter apart, with their sum and the greatest. A quantile of
@@ -119,7 +126,7 @@ pub struct FloatGauge {
 #[derive(Debug, Clone)]
 pub struct Histogram {
     memory: WriterMemory,
-    held: Held,
+    pub(crate) held: Held,
 }
 
 impl Counter {
@@ -178,7 +185,8 @@ impl FloatGauge {
         self.lanes.lanes().set(0, value.to_bits());
     }
 
-    /// Adds `n`, which may be negative. Lock-free: it is repeated while other threads change the value at the same time.
+    /// Adds `n`, which may be negative. It is repeated while other threads change the value at the same
+    /// time, without a bound: a bound would lose `n`.
     #[inline]
     pub fn add(&self, n: f64) {
         if let Some(word) = self.lanes.lanes().word(0, 0) {
@@ -273,7 +281,8 @@ impl<M, const LABELS: usize> Family<M, LABELS> {
 macro_rules! metrics {
     ($($metric:ident, $kind:ident, $field:ident = $words:ident, $with:ident, $family:ident, $one:ident: $what:literal;)+) => {$(
         impl $metric {
-            /// From now on the metric is removed when its last handle is dropped. Its room is then free for another one.
+            /// From now on the metric is removed when its last handle is dropped. Its room is then free for another one. That drop
+            /// takes a lock, and stores a zero in each lane of the region.
             pub fn removed_on_drop(self) -> Self {
                 self.held.remove_on_drop();
                 self
@@ -287,8 +296,13 @@ macro_rules! metrics {
             /// `s`, `By`, `1`.
             ///
             /// If all room is taken, or the name belongs to a metric of another kind or unit, or name or labels are refused,
-            /// the result counts nothing: one warning says so, and `metrics.unlisted` counts it. Names are up to 248 bytes
-            /// without control characters and `{`, `}`, `"`; names, labels and unit are 368 bytes together at most.
+            /// the result counts nothing: one warning says so, and `metrics.unlisted` counts it. Refused are:
+            /// - a name of the probe's own metrics; one of more than 248 bytes;
+            /// - names and keys that are empty, begin or end with a space, or have a control character or one of `{`, `}`, `"`; keys
+            ///   with `=` or `,`; values and units with a control character;
+            /// - more than 16 labels, two labels with one key, and name, labels and unit of more than 368 bytes together.
+            ///
+            /// Readers show invisible characters as `\u{200b}`. In a forked child the result counts nothing either.
             ///
             /// [UCUM]: https://ucum.org/ucum
             pub fn $with(&self, name: &str, unit: &str, help: &str, labels: &[(&str, &str)]) -> $metric {
@@ -344,6 +358,10 @@ impl RegionWriter {
         kind: Kind,
         help: &str,
     ) -> Option<Arc<Series>> {
+        // In a forked child another thread of the parent may have held the lock at the fork.
+        if !self.is_of_this_process() {
+            return None;
+        }
         let registered = Labels::new(labels).and_then(|labels| {
             self.try_register(&Description { name, labels: labels.get(), unit, kind, help })
         });
@@ -376,6 +394,14 @@ impl RegionWriter {
         word.store(room.histogram, Ordering::Relaxed);
         described.write(slot, room.uses);
         Ok(known.add(described, &room))
+    }
+
+    /// The number of a histogram's slot, whose metric is never removed from now on; 0 if it was refused.
+    #[cfg(feature = "persistence")]
+    pub(crate) fn keep_histogram(&self, series: Option<Arc<Series>>) -> u64 {
+        let Some(series) = series else { return 0 };
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).keep(&series);
+        series.histogram
     }
 
     /// Removes a metric whose last handle is gone.
