@@ -141,11 +141,12 @@ pub struct SectionRecord {
     pub reserved: [u64; 3],
 }
 
-/// The state of a node. The header stores its number, which only grows.
+/// The state of a node. The header stores its number, which only grows, with one exception: a node that is to be installed on
+/// an actor system goes from *running* back to *starting*, once and early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u64)]
 pub enum State {
-    /// The region is published; no actor system is installed yet.
+    /// The probe is to be installed on an actor system, and is not yet; or the region is not yet published.
     Starting = 1,
     /// The probe is installed on an actor system, or used without one.
     Running = 2,
@@ -929,6 +930,15 @@ impl<'a> HeaderWriter<'a> {
     pub fn set_state(&self, state: State) {
         if let Some(word) = self.0.get(header::STATE) {
             word.fetch_max(state as u64, Ordering::Release);
+        }
+    }
+
+    /// Moves from *running* back to *starting*: an actor system is to be installed. Changes nothing in another state, so that a
+    /// node that stops or is closed stays so.
+    pub fn await_system(&self) {
+        let (from, to) = (State::Running as u64, State::Starting as u64);
+        if let Some(word) = self.0.get(header::STATE) {
+            let _ = word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed);
         }
     }
 

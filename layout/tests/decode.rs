@@ -532,11 +532,15 @@ fn an_identity_reads_back_and_the_system_is_named_later() {
 }
 
 #[test]
-fn states_only_go_on_and_beats_count() {
+fn states_only_go_on_but_for_the_wait_for_a_system_and_beats_count() {
     let region = Region::small();
+    assert_eq!(region.read().state(), Some(State::Starting));
+    region.header().set_state(State::Running);
+    region.header().await_system();
     assert_eq!(region.read().state(), Some(State::Starting));
     region.header().set_state(State::Stopping);
     region.header().set_state(State::Running);
+    region.header().await_system();
     assert_eq!(region.read().state(), Some(State::Stopping));
     region.header().process_beat(70);
     region.header().process_beat(80);

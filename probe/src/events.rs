@@ -83,8 +83,8 @@ pub enum EventsError {
         /// The topic.
         topic: String,
     },
-    /// The topic is one of the probe's own.
-    #[error("the probe's own events have the topic {topic}; choose another name")]
+    /// The topic is one of the probe's own, or `own`.
+    #[error("the topic {topic} is the probe's own; choose another name")]
     BuiltIn {
         /// The topic.
         topic: String,
@@ -160,7 +160,8 @@ impl Topic {
         if !is_topic {
             return Err(EventsError::Topic { topic: topic.to_owned() });
         }
-        if topic == EventKind::Own.topic() || TelemetryEvent::ALL_TOPICS.contains(&topic) {
+        // The word for the topics of all own events is none of them.
+        if TelemetryEvent::ALL_TOPICS.contains(&topic) || topic == EventKind::Own.topic() {
             return Err(EventsError::BuiltIn { topic: topic.to_owned() });
         }
         let name = region.writer.intern(topic);
@@ -281,12 +282,14 @@ mod tests {
         let region = Region::bare(Capacities {
             lanes: 16,
             events: 64,
-            names: 0,
+            names: 1,
             kinds: 1,
             fields: 4,
             ..Capacities::LEAST
         });
         let topic = "t".repeat(TOPIC_BYTES);
+        assert_ne!(region.events("the only name").unwrap().topic.name, 0);
+        assert_eq!(region.events(&topic).unwrap().topic.name, 0);
         publish_both(&region, &topic);
         assert_eq!(own(&region), expected(&topic));
     }
@@ -312,6 +315,6 @@ mod tests {
             "readers call all of them that"
         );
         let error = region.events_of::<Placed>("actors").unwrap_err();
-        assert_eq!(error.to_string(), "the probe's own events have the topic actors; choose another name");
+        assert_eq!(error.to_string(), "the topic actors is the probe's own; choose another name");
     }
 }

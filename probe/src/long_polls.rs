@@ -74,7 +74,8 @@ fn note_in(writer: &RegionWriter, task: &TaskMeta<'_>, ticks: u64) {
     writer.lanes().add(OVERFLOW, Builtin::LongPolls as usize, 1);
     let (mut actor, mut class) = (Text::<ACTOR_PATH_BYTES>::new(), 0);
     // A task that has ended in this poll has no cell any more.
-    match find(task::number(task.id())) {
+    let found = find(task::number(task.id()));
+    match found {
         Some(Found::Cell(at)) => {
             at.instruments.class(at.class()).count(number::LONG_POLLS, 1);
             if writer.has_instruments(at.instruments) {
@@ -93,7 +94,7 @@ fn note_in(writer: &RegionWriter, task: &TaskMeta<'_>, ticks: u64) {
     let spawned = task.spawned_at();
     let spawned = location(spawned.file(), spawned.line(), Some(spawned.column()));
     // Every actor is spawned by the same line of atomr.
-    let spawned = if class == 0 { spawned.as_str() } else { "" };
+    let spawned = if found.is_none() { spawned.as_str() } else { "" };
     let numbers = [writer.ns_in(ticks), thread_id().into()];
     let thread = thread_name();
     let texts = [actor.as_str(), thread.as_str(), "", spawned];

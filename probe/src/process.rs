@@ -314,10 +314,11 @@ pub(crate) fn each_open(see: impl FnMut(&RegionWriter)) -> bool {
 }
 
 /// Drops a reference to a closed region from a hook of a worker. If it is the last one, the sampler does it, since that gives memory
-/// back.
+/// back. No system call unless it is the last one.
 #[cfg(feature = "atomr")]
 pub(crate) fn drop_elsewhere(writer: Arc<RegionWriter>) {
-    if let (Some(last), Some(process)) = (Arc::into_inner(writer), PROCESS.get()) {
+    let Some(last) = Arc::into_inner(writer) else { return };
+    if let Some(process) = PROCESS.get() {
         process.drop_later(last);
     }
 }

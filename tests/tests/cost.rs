@@ -25,7 +25,8 @@ use atomscope_probe::cluster::ProbedDowning;
 use atomscope_probe::exporters::Exporter;
 use atomscope_probe::sharding::{EntityHandler, Forwarder, ProbedExtractor};
 use atomscope_probe::{
-    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension, TracingLayer,
+    Counter, Events, Gauge, Level, RecordEvents, Region, SharedRecord, TelemetryExtension, ThreadHooks,
+    TracingLayer,
 };
 use atomscope_tests::support;
 use atomscope_tests::support::dumps::dump_of;
@@ -380,11 +381,11 @@ fn end_process() -> ! {
     unreachable!("exit_group does not return")
 }
 
-/// From here on, every system call of this thread except `exit_group` kills the process.
-fn forbid_system_calls() {
+/// From here on, every system call of this thread except `exit_group` and these kills the process.
+fn forbid_system_calls_but(allowed: &[i64]) {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
     let filter = SeccompFilter::new(
-        [(libc::SYS_exit_group, vec![])].into(),
+        [libc::SYS_exit_group].iter().chain(allowed).map(|call| (*call, vec![])).collect(),
         SeccompAction::KillProcess,
         SeccompAction::Allow,
         std::env::consts::ARCH.try_into().unwrap(),
@@ -401,7 +402,7 @@ fn without_system_calls(first: impl Fn() + Sync, then: impl Fn() + Sync) -> ! {
             scope.spawn(|| {
                 first();
                 ready.wait();
-                forbid_system_calls();
+                forbid_system_calls_but(&[]);
                 then();
                 // A thread that returns makes system calls, so the threads wait and the last one ends the process.
                 if done.fetch_add(1, Ordering::AcqRel) + 1 == THREADS {
@@ -459,6 +460,47 @@ fn the_system_call_filter_kills() {
     }
     let ended = support::again("the_system_call_filter_kills", "work").output().unwrap();
     assert!(!ended.status.success());
+}
+
+#[test]
+fn a_worker_that_waits_for_work_makes_no_system_call_for_the_probe() {
+    const PARKS: usize = 1000;
+    if support::role().is_some() {
+        let telemetry = TelemetryExtension::new("cost-parks", 64);
+        println!("ready region={}", telemetry.region().path().unwrap().display());
+        let parks = Arc::new(AtomicUsize::new(0));
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let counted = parks.clone();
+        telemetry.watch_runtime(ThreadHooks::of(&mut builder).on_thread_park(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
+        let mut polls = 0;
+        builder.build().unwrap().block_on(std::future::poll_fn(|context| {
+            polls += 1;
+            match polls {
+                1 => {
+                    let waker = context.waker().clone();
+                    std::thread::spawn(move || {
+                        loop {
+                            waker.wake_by_ref();
+                            std::thread::sleep(std::time::Duration::from_micros(50));
+                        }
+                    });
+                }
+                // tokio itself waits with a futex.
+                10 => forbid_system_calls_but(&[libc::SYS_futex]),
+                _ if parks.load(Ordering::Relaxed) >= PARKS => end_process(),
+                _ => {}
+            }
+            std::task::Poll::<()>::Pending
+        }));
+    }
+    let name = "a_worker_that_waits_for_work_makes_no_system_call_for_the_probe";
+    let mut child = support::Node::start(&mut support::again(name, "park"));
+    let status = child.wait();
+    assert!(status.success(), "a system call in a hook killed the process: {status}");
+    let threads = dump_of(child.region())["atomscope"]["runtime_threads"].take();
+    assert!(threads[0]["parks"].as_u64() >= Some(PARKS as u64 - 1), "{threads}");
 }
 
 /// Writes of persistence ids. Half of the ids have no slot.
@@ -709,7 +751,7 @@ mod messages {
                         props.new_actor();
                         handle(&props, 1024);
                         if forbidden {
-                            forbid_system_calls();
+                            forbid_system_calls_but(&[]);
                             handle(&props, OPERATIONS / THREADS);
                             // The task never ends: its runtime makes system calls.
                             ENDED.fetch_add(1, Ordering::AcqRel);

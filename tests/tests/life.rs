@@ -483,7 +483,7 @@ fn a_forked_child_neither_writes_its_parents_region_nor_keeps_it_alive() {
         metrics.as_array().unwrap().iter().find(|m| m["name"] == "test.forked").unwrap()["value"].clone()
     };
     assert_eq!(counted(), 1);
-    assert_eq!(about(node.region())["state"], "starting");
+    assert_eq!(about(node.region())["state"], "live");
     node.kill();
     let state = about(node.region())["state"].clone();
     let _ = Command::new("kill").args(["-s", "KILL", "--", &format!("-{group}")]).status();
@@ -710,6 +710,27 @@ mod killed_at_work {
         }
         actors + letters
     }
+}
+
+#[test]
+fn a_node_with_an_extension_is_starting_until_it_is_installed() {
+    let region = Region::builder("life-starting").actors(16).build().unwrap();
+    let path = region.path().unwrap().to_owned();
+    assert_eq!(about(&path)["state"], "live", "it needs no actor system");
+    let telemetry = TelemetryExtension::with_region(region.clone());
+    assert_eq!(about(&path)["state"], "starting");
+    let doctor = support::atomscope(["doctor".as_ref(), path.as_os_str()]);
+    let text = String::from_utf8(doctor.stdout).unwrap();
+    assert!(text.contains("no actor system is installed in it yet"), "{text}");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let system = ActorSystem::create("life-starting", Config::empty()).await.unwrap();
+        let telemetry = telemetry.install(&system);
+        assert_eq!(about(&path)["state"], "live");
+        region.stopping();
+        let _again = TelemetryExtension::with_region(telemetry.region().clone());
+        assert_eq!(about(&path)["state"], "stopping", "there is no way back");
+    });
+    region.close();
 }
 
 #[test]

@@ -406,7 +406,7 @@ fn a_daemon_that_closes_descriptors_it_does_not_know_is_alive_and_keeps_those_th
     for path in [&path, &file] {
         let own =
             listed.as_array().unwrap().iter().find(|node| node["path"] == path.to_str().unwrap()).unwrap();
-        assert_eq!((&own["state"], &own["conditions"]), (&"starting".into(), &serde_json::json!([])));
+        assert_eq!((&own["state"], &own["conditions"]), (&"live".into(), &serde_json::json!([])));
     }
     drop(in_file);
     region.close();

@@ -295,9 +295,11 @@ mod polls {
     /// `hooked` gives the application's hooks.
     fn blocked(
         node: &str,
+        classes: usize,
         hooked: impl FnOnce(ThreadHooks<'_>) -> ThreadHooks<'_>,
     ) -> Arc<TelemetryExtension> {
-        let region = Region::builder(node).actors(16).long_poll(LEAST).build().expect("a region");
+        let region =
+            Region::builder(node).actors(16).classes(classes).long_poll(LEAST).build().expect("a region");
         let telemetry = TelemetryExtension::with_region(region);
         let mut builder = Builder::new_multi_thread();
         telemetry.watch_runtime(hooked(ThreadHooks::of(builder.worker_threads(1).enable_all())));
@@ -331,7 +333,8 @@ mod polls {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let telemetry = blocked("polls", |hooks| hooks.on_before_task_poll(before).on_after_task_poll(after));
+        let telemetry =
+            blocked("polls", 8, |hooks| hooks.on_before_task_poll(before).on_after_task_poll(after));
         let region = telemetry.region().path().expect("a shared region");
         let events = all_events(region);
         let polls: Vec<&Value> = events.iter().filter(|event| event["kind"] == "long_poll").collect();
@@ -364,9 +367,19 @@ mod polls {
     }
 
     #[test]
+    #[cfg(tokio_unstable)]
+    fn a_known_actor_of_no_known_class_is_told_without_its_task() {
+        let telemetry = blocked("polls-unclassed", 1, |hooks| hooks);
+        let events = all_events(telemetry.region().path().expect("a shared region"));
+        let blocking = events.iter().find(|event| event["actor"] == "akka://polls-unclassed/user/blocking");
+        let blocking = blocking.unwrap_or_else(|| panic!("{events:#?}"));
+        assert_eq!((&blocking["class"], &blocking["task"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
     #[cfg(not(tokio_unstable))]
     fn without_the_hooks_of_tokio_long_polls_are_unknown() {
-        let telemetry = blocked("no-polls", |hooks| hooks);
+        let telemetry = blocked("no-polls", 8, |hooks| hooks);
         assert_eq!(metric_entry(&dump(&telemetry), "runtime.long_polls")["value"], Value::Null);
         assert_eq!(class(&telemetry)["long_polls"], Value::Null);
         let region = telemetry.region().path().expect("a shared region").as_os_str();

@@ -150,7 +150,7 @@ impl Instruments {
             memory.part(section.range()).unwrap_or_else(WriterMemory::none)
         };
         let cells = map.cells.count;
-        open_task_map(0, cells);
+        open_task_map(0, (2 * cells).max(LEAST_TASKS));
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let number = (number < ALL.len()).then_some(number as u32);
         let instruments = Box::leak(Box::new(Self {
@@ -362,12 +362,12 @@ fn task_map(entries: usize) -> WriterMemory {
     aligned.unwrap_or_else(WriterMemory::none)
 }
 
-/// Makes the map with this number, for a region with so many cells. A forked child makes its first one anew.
+/// Makes the map with this number and so many entries. A forked child makes its first one anew.
 #[cold]
-fn open_task_map(number: usize, cells: usize) {
+fn open_task_map(number: usize, entries: usize) {
     static MAPS: [PerProcess<WriterMemory>; TASK_MAPS] = [const { PerProcess::new() }; TASK_MAPS];
     if let (Some(place), Some(map)) = (TASKS.get(number), MAPS.get(number)) {
-        place.store(Some(map.get_or_init(|| task_map((2 * cells).max(LEAST_TASKS) << (2 * number)))));
+        place.store(Some(map.get_or_init(|| task_map(entries))));
     }
 }
 
@@ -378,11 +378,16 @@ fn task_maps() -> impl Iterator<Item = TaskMap<'static>> {
 
 /// False if all maps are full, and no further one can be made. Allocates if all that are made are full.
 fn insert_task(task: u64, target: Target) -> bool {
-    (0..TASK_MAPS).any(|number| {
-        if TASKS.get(number).is_some_and(|map| map.load().is_none()) {
-            open_task_map(number, 0);
+    let mut next_entries = LEAST_TASKS;
+    TASKS.iter().enumerate().any(|(number, map)| {
+        if map.load().is_none() {
+            open_task_map(number, next_entries);
         }
-        task_maps().nth(number).is_some_and(|map| map.insert(task, target))
+        let words = map.load().map(WriterMemory::words).filter(|words| !words.is_empty());
+        words.is_some_and(|words| {
+            next_entries = 4 * words.len();
+            TaskMap::new(words).insert(task, target)
+        })
     })
 }
 

@@ -62,7 +62,7 @@ impl Region {
             }
             sampler::open(writer);
         }
-        // An extension sets it back until it is installed. A program without one has nothing to wait for.
+        // An extension goes back to *starting* until it is installed. A program without one has nothing to wait for.
         writer.header().set_state(State::Running);
         writer.header().publish();
         if !turned_off() {
@@ -87,11 +87,11 @@ impl Region {
         self.writer.map().region_bytes
     }
 
-    /// The state *starting*, until an actor system is installed.
+    /// Goes back from *running* to *starting*, until an actor system is installed.
     #[cfg(feature = "atomr")]
     pub(crate) fn awaits_system(&self) {
         if self.writer.system.get().is_none() {
-            self.writer.header().set_state(State::Starting);
+            self.writer.header().await_system();
         }
     }
 
