@@ -449,8 +449,9 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
 
 /// The built-in metrics of the region.
 fn builtin(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
-    let is_known =
-        |name: &str| snapshot.has_actors() || !["actors.", "dead_letters."].iter().any(|of| name.starts_with(of));
+    let is_known = |name: &str| {
+        snapshot.has_actors() || !["actors.", "dead_letters."].iter().any(|of| name.starts_with(of))
+    };
     for metric in snapshot.metrics.iter().filter(|metric| metric.is_builtin && is_known(&metric.name)) {
         let name = in_base_unit(&format!("atomscope_{}", name_of(&metric.name)), &metric.unit);
         described(out, metric, &name, selection);

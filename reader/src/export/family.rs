@@ -228,7 +228,7 @@ fn is_name(name: &str) -> bool {
 /// A name that ends with its unit. Nothing is appended if the unit is empty, or a word of the name already.
 pub fn with_unit(name: &str, unit: &str) -> String {
     let has_unit = unit.is_empty()
-        || format!("_{name}_").contains(&format!("_{unit}_"))
+        || [unit, &format!("{unit}s")].iter().any(|unit| format!("_{name}_").contains(&format!("_{unit}_")))
         || unit.ends_with('s') && name.ends_with(&format!("_{}", &unit[..unit.len() - 1]));
     if has_unit { name.to_owned() } else { format!("{name}_{unit}") }
 }

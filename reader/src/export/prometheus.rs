@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use atomscope_layout::decode::Identity;
+
 use super::exporter::{Exporter, Node, NodeEnd, Observed};
 use super::facts::{EventCounts, Selection, of_node};
 use super::family::{Families, Family, Kind, Labels, Value};
@@ -169,7 +171,10 @@ impl Prometheus {
     }
 
     fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
-        let state = self.nodes.entry(node.number).or_insert_with(|| State::new(node, &self.labels));
+        let state = self
+            .nodes
+            .entry(node.number)
+            .or_insert_with(|| State::new(node, &observed.snapshot.identity, &self.labels));
         let wants_events = EventCounts::are_wanted(observed.snapshot);
         state.wants_events = Some(wants_events);
         let mut families = of_node(observed, wants_events.then_some(&state.events), &self.selection);
@@ -197,10 +202,11 @@ impl Names {
 }
 
 impl State {
-    fn new(node: &Node<'_>, more: &Labels) -> Self {
+    /// `identity` is that of the node, which may be redacted.
+    fn new(node: &Node<'_>, identity: &Identity, more: &Labels) -> Self {
         let mut labels: Labels = vec![
-            ("node".into(), node.name().to_owned()),
-            ("system".into(), node.region.identity().system.clone().unwrap_or_default()),
+            ("node".into(), identity.node.clone()),
+            ("system".into(), identity.system.clone().unwrap_or_default()),
             ("pid".into(), node.pid().to_string()),
         ];
         labels.extend(more.iter().cloned());
@@ -217,7 +223,7 @@ fn label(name: &'static str, value: String) -> Labels {
 
 impl Exporter for Prometheus {
     fn node_started(&mut self, node: &Node<'_>) -> io::Result<()> {
-        self.nodes.insert(node.number, State::new(node, &self.labels));
+        self.nodes.insert(node.number, State::new(node, node.region.identity(), &self.labels));
         Ok(())
     }
 
@@ -255,7 +261,10 @@ impl Exporter for Prometheus {
             of.names.labels.push(("ended".into(), "1".to_owned()));
             self.last.push_back(Last { of, at: Instant::now(), told: None });
         }
-        let state = self.nodes.remove(&node.number).unwrap_or_else(|| State::new(node, &self.labels));
+        let state = self
+            .nodes
+            .remove(&node.number)
+            .unwrap_or_else(|| State::new(node, node.region.identity(), &self.labels));
         let mut labels = state.names.all();
         labels.push(("how".into(), end.word()));
         self.ended.push_back(Ended { labels, at: Instant::now() });

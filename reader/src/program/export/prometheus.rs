@@ -15,8 +15,8 @@ use clap::Args;
 #[cfg(feature = "export")]
 use crate::program::export::server::{self, ServerArgs};
 use crate::program::export::what::{WhatArgs, failed, nodes, poll};
-use crate::program::output::{Failure, note};
 use crate::program::output::file::{Readers, to_file};
+use crate::program::output::{Failure, note};
 use crate::program::target::SearchArgs;
 use crate::program::values::parse_interval;
 
@@ -107,7 +107,7 @@ fn textfile(
             let written = to_file(path, None, Readers::Anybody, |out| out.write_all(text.as_bytes()));
             match (written, &file) {
                 (Ok(()), _) => {
-                    file.get_or_insert(Written(path));
+                    file.get_or_insert_with(|| Written(path));
                     is_failing = false;
                 }
                 (Err(failure), None) => return Err(failure),
