@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p atomscope --example exporter -- shop > shop.csv`
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -16,9 +17,8 @@ use atomscope::text::clean;
 /// Writes a row for each node at each interval.
 struct Csv<W> {
     out: W,
-    /// Events since the last row, and those that were lost.
-    events: u64,
-    lost: u64,
+    /// Events of each node since its last row, and those that were lost, by the node's number.
+    events: HashMap<usize, (u64, u64)>,
 }
 
 impl<W: Write> Csv<W> {
@@ -27,21 +27,25 @@ impl<W: Write> Csv<W> {
         let name = clean(node.name()).replace('"', "\"\"");
         let at = seen.map(|seen| rfc3339(seen.snapshot.taken_at.unix_ns)).unwrap_or_default();
         let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
-        let totals = seen.map(|seen| seen.snapshot.totals);
+        // A program without actors has none of these, and not 0 of them.
+        let snapshot = seen.map(|seen| seen.snapshot).filter(|snapshot| snapshot.has_actors());
+        let totals = snapshot.map(|snapshot| snapshot.totals);
         let (live, spawned) = (totals.map(|totals| totals.live), totals.map(|totals| totals.spawned));
-        let letters = seen.map(|seen| seen.snapshot.dead_letters.total);
+        let letters = snapshot.map(|snapshot| snapshot.dead_letters.total);
         let [live, spawned, letters] = [live, spawned, letters].map(number);
-        let (pid, events, lost) = (node.pid(), self.events, self.lost);
+        let (events, lost) = self.events.remove(&node.number).unwrap_or_default();
+        let pid = node.pid();
         writeln!(self.out, "{at},\"{name}\",{pid},{what},{live},{spawned},{letters},{events},{lost}")
     }
 }
 
 impl<W: Write> Exporter for Csv<W> {
-    fn events(&mut self, _node: &Node<'_>, items: &[Item]) -> io::Result<()> {
+    fn events(&mut self, node: &Node<'_>, items: &[Item]) -> io::Result<()> {
+        let (events, lost) = self.events.entry(node.number).or_default();
         for item in items {
             match &item.kind {
-                ItemKind::Event(_) => self.events += 1,
-                ItemKind::Loss(loss) => self.lost += loss.loss.all(),
+                ItemKind::Event(_) => *events += 1,
+                ItemKind::Loss(loss) => *lost += loss.loss.all(),
             }
         }
         Ok(())
@@ -52,7 +56,6 @@ impl<W: Write> Exporter for Csv<W> {
     }
 
     fn round_ended(&mut self) -> io::Result<()> {
-        (self.events, self.lost) = (0, 0);
         self.out.flush()
     }
 
@@ -70,7 +73,7 @@ fn main() -> io::Result<()> {
     guard_mappings();
     stop_on_signals();
     let targets = std::env::args_os().skip(1).map(|who| Target::parse(&who)).collect();
-    let mut csv = Csv { out: io::stdout().lock(), events: 0, lost: 0 };
+    let mut csv = Csv { out: io::stdout().lock(), events: HashMap::new() };
     writeln!(csv.out, "at,node,pid,state,live,spawned,dead_letters,events,lost")?;
     Nodes::new(Search::default(), targets).run(&mut csv, Duration::from_secs(1), &mut stopped)
 }

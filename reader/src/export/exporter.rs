@@ -141,6 +141,9 @@ pub trait Exporter {
         Ok(())
     }
 
+    /// A sentence about a node that could not be watched. Safe to print.
+    fn notice(&mut self, _sentence: &str) {}
+
     /// The run ends. Nodes that live have not been reported as ended.
     ///
     /// # Errors

@@ -11,11 +11,12 @@ use atomscope_layout::decode::{ClassStats, FieldValue};
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::instances::{Domain, FieldKind, association, journal, key};
-use atomscope_layout::metrics::{Kind as MetricKind, Metric, MetricValue};
+use atomscope_layout::metrics::{Builtin, Kind as MetricKind, Metric, MetricValue};
 
 use super::exporter::Observed;
-use super::family::{Buckets, Families, Kind, Labels, Value, base_unit, name_of, with_unit};
+use super::family::{Buckets, Families, Kind, Labels, Value, base_unit, in_base_unit, name_of};
 use crate::follow::{Item, ItemKind};
+use crate::report::usage::Drops;
 use crate::snapshot::Snapshot;
 use crate::workers::LONG;
 
@@ -154,10 +155,12 @@ fn shared(out: &mut Families, snapshot: &Snapshot, events: Option<&EventCounts>,
     let subsystems = &snapshot.subsystems;
     let attached = subsystems.instances.attached;
     let totals = snapshot.totals;
-    out.counter(&name("actors_spawned"), "Total number of actors spawned", totals.spawned);
-    out.counter(&name("actors_stopped"), "Total number of actors stopped", totals.stopped);
-    out.gauge(&name("actors_live"), "Currently-live actor count", Value::Whole(totals.live));
-    out.counter(&name("dead_letters"), "Total dead-lettered messages", snapshot.dead_letters.total);
+    if snapshot.has_actors() {
+        out.counter(&name("actors_spawned"), "Total number of actors spawned", totals.spawned);
+        out.counter(&name("actors_stopped"), "Total number of actors stopped", totals.stopped);
+        out.gauge(&name("actors_live"), "Currently-live actor count", Value::Whole(totals.live));
+        out.counter(&name("dead_letters"), "Total dead-lettered messages", snapshot.dead_letters.total);
+    }
     if attached.has_any(&[Attachment::ClusterState]) {
         let cluster = &subsystems.cluster;
         let up = cluster.members.iter().filter(|member| member.status.eq_ignore_ascii_case("up")).count();
@@ -346,7 +349,9 @@ fn room(out: &mut Families, observed: &Observed<'_>) {
         let (help, capacity) = ("Slots of the region.", Value::Whole(fill.capacity));
         out.add("atomscope_room_capacity", help, Kind::Gauge, label("what", what), capacity);
     }
-    for (count, what) in usage.drops.list() {
+    // The document's own number is of its newest copy, and falls; the probe's counter is of all copies.
+    let rows_dropped = observed.snapshot.builtin(Builtin::DocumentRowsDropped);
+    for (count, what) in (Drops { rows_dropped, ..usage.drops }).list() {
         let help = "What the probe dropped, cut or abandoned.";
         out.add("atomscope_drops", help, Kind::Counter, label("what", what), Value::Whole(count));
     }
@@ -425,7 +430,7 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
                     FieldKind::Name | FieldKind::Gauge => continue,
                 };
                 let field_name = field.name.trim_end_matches("_ns");
-                let name = with_unit(&format!("atomscope_{one}_{field_name}"), &unit.unit);
+                let name = in_base_unit(&format!("atomscope_{one}_{}", field.name), field.unit);
                 let help = format!(
                     "{} of each of the {}.",
                     field_name.replace('_', " "),
@@ -444,8 +449,12 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
 
 /// The built-in metrics of the region.
 fn builtin(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
-    for metric in snapshot.metrics.iter().filter(|metric| metric.is_builtin) {
-        described(out, metric, "atomscope_", selection);
+    let is_known = |name: &str| {
+        snapshot.has_actors() || !["actors.", "dead_letters."].iter().any(|of| name.starts_with(of))
+    };
+    for metric in snapshot.metrics.iter().filter(|metric| metric.is_builtin && is_known(&metric.name)) {
+        let name = in_base_unit(&format!("atomscope_{}", name_of(&metric.name)), &metric.unit);
+        described(out, metric, &name, selection);
     }
 }
 
@@ -460,19 +469,21 @@ fn application(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
     let is_own = |metric: &&Metric| !metric.is_builtin && !metric.name.starts_with(OF_JOURNALS);
     let own = snapshot.metrics.iter().filter(is_own).collect();
     for metric in out.limited("metrics", selection.limit.max(OWN_SERIES), own) {
-        // A name that could be one of ours is told apart.
-        let name = name_of(&metric.name);
-        let ours = [selection.namespace.as_str(), "atomscope"];
-        let is_ours = ours.iter().any(|ours| name.starts_with(&format!("{ours}_")));
-        described(out, metric, if is_ours { "app_" } else { "" }, selection);
+        described(out, metric, &own_name(&metric.name, &metric.unit, selection), selection);
     }
 }
 
+/// The name of what the application has named. One that could be ours is told apart. It is empty if nothing of it is left.
+fn own_name(name: &str, unit: &str, selection: &Selection) -> String {
+    let name = in_base_unit(name_of(name).trim_end_matches("_total"), unit);
+    let ours = [selection.namespace.as_str(), "atomscope"];
+    let is_ours = ours.iter().any(|ours| name.strip_prefix(ours).is_some_and(|rest| rest.starts_with('_')));
+    if is_ours { format!("app_{name}") } else { name }
+}
+
 /// A metric that describes itself. A value that nothing counts is unknown.
-fn described(out: &mut Families, metric: &Metric, prefix: &str, selection: &Selection) {
+fn described(out: &mut Families, metric: &Metric, name: &str, selection: &Selection) {
     let unit = base_unit(&metric.unit);
-    let name = name_of(&metric.name);
-    let name = with_unit(&format!("{prefix}{}", name.trim_end_matches("_total")), &unit.unit);
     let (kind, value) = match (metric.kind, &metric.histogram, metric.value) {
         (MetricKind::Histogram, Some(histogram), _) => {
             (Kind::Histogram, unit.distribution(histogram, selection.buckets, u32::MAX))
@@ -487,7 +498,7 @@ fn described(out: &mut Families, metric: &Metric, prefix: &str, selection: &Sele
             (if kind == MetricKind::Counter { Kind::Counter } else { Kind::Gauge }, value)
         }
     };
-    out.add(&name, &metric.help, kind, own_labels(&metric.labels), value);
+    out.add(name, &metric.help, kind, own_labels(&metric.labels), value);
 }
 
 /// Labels of the application. Prometheus keeps the name `le` and names that begin with two underscores for itself.
@@ -524,8 +535,7 @@ fn records(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
                 FieldValue::Flag(is_set) => Value::Whole((*is_set).into()),
                 _ => continue,
             };
-            let name = name_of(&format!("{}_{}", kind.name, field.name));
-            let name = with_unit(name.trim_end_matches("_total"), &unit.unit);
+            let name = own_name(&format!("{}_{}", kind.name, field.name), &field.unit, selection);
             out.add(&name, &field.help, Kind::Gauge, label("record", &record.name), value);
         }
     }

@@ -79,6 +79,16 @@ pub struct Family {
 }
 
 impl Family {
+    /// The names that no other family may have: its own, and those that its samples have or could have in either format.
+    pub fn taken_names(&self) -> impl Iterator<Item = String> {
+        let suffixes: &[&str] = match self.kind {
+            Kind::Counter => &["", "_total", "_created"],
+            Kind::Gauge => &[""],
+            Kind::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name))
+    }
+
     /// The name of its samples: that of a counter ends with `_total`.
     pub fn sample_name(&self) -> Cow<'_, str> {
         match self.kind {
@@ -107,17 +117,32 @@ pub struct BaseUnit<'a> {
     pub scale: Option<f64>,
 }
 
-/// The base unit of a unit in words.
+/// The base unit of a unit, a word or one of [UCUM].
+///
+/// [UCUM]: https://ucum.org/ucum
 pub fn base_unit(unit: &str) -> BaseUnit<'_> {
     let (unit, scale) = match unit {
+        "1" => ("", None),
+        "%" => ("percent", None),
         "ns" | "nanoseconds" => ("seconds", Some(1e-9)),
         "µs" | "us" | "microseconds" => ("seconds", Some(1e-6)),
         "ms" | "milliseconds" => ("seconds", Some(1e-3)),
         "s" => ("seconds", None),
-        "KiB" | "kibibytes" => ("bytes", Some(1024.0)),
-        "MiB" | "mebibytes" => ("bytes", Some(1024.0 * 1024.0)),
-        "GiB" | "gibibytes" => ("bytes", Some(1024.0 * 1024.0 * 1024.0)),
-        other => return BaseUnit { unit: name_of(other).into(), scale: None },
+        "min" | "minutes" => ("seconds", Some(60.0)),
+        "h" | "hours" => ("seconds", Some(3600.0)),
+        "d" | "days" => ("seconds", Some(86400.0)),
+        "By" => ("bytes", None),
+        "kBy" | "kilobytes" => ("bytes", Some(1e3)),
+        "MBy" | "megabytes" => ("bytes", Some(1e6)),
+        "GBy" | "gigabytes" => ("bytes", Some(1e9)),
+        "KiBy" | "KiB" | "kibibytes" => ("bytes", Some(1024.0)),
+        "MiBy" | "MiB" | "mebibytes" => ("bytes", Some(1024.0 * 1024.0)),
+        "GiBy" | "GiB" | "gibibytes" => ("bytes", Some(1024.0 * 1024.0 * 1024.0)),
+        other => {
+            let name = name_of(other);
+            let words: Vec<_> = name.split('_').filter(|word| !word.is_empty()).collect();
+            return BaseUnit { unit: words.join("_").into(), scale: None };
+        }
     };
     BaseUnit { unit: unit.into(), scale }
 }
@@ -180,10 +205,30 @@ pub fn name_of(text: &str) -> String {
     name
 }
 
+/// A name that ends with the base unit of `unit`, in place of `unit` itself. An empty name stays empty.
+pub fn in_base_unit(name: &str, unit: &str) -> String {
+    if name.is_empty() {
+        return String::new();
+    }
+    let base = base_unit(unit);
+    let is_same = |word: &str| word != base.unit && !base.unit.is_empty() && base_unit(word) == base;
+    let name = match name.rsplit_once('_') {
+        Some((rest, word)) if !rest.is_empty() && is_same(word) => rest,
+        _ => name,
+    };
+    with_unit(name, &base.unit)
+}
+
+/// Whether both formats take it as the name of a family.
+fn is_name(name: &str) -> bool {
+    let is_first = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | ':');
+    name.starts_with(is_first) && name.chars().all(|c| is_first(c) || c.is_ascii_digit())
+}
+
 /// A name that ends with its unit. Nothing is appended if the unit is empty, or a word of the name already.
 pub fn with_unit(name: &str, unit: &str) -> String {
     let has_unit = unit.is_empty()
-        || format!("_{name}_").contains(&format!("_{unit}_"))
+        || [unit, &format!("{unit}s")].iter().any(|unit| format!("_{name}_").contains(&format!("_{unit}_")))
         || unit.ends_with('s') && name.ends_with(&format!("_{}", &unit[..unit.len() - 1]));
     if has_unit { name.to_owned() } else { format!("{name}_{unit}") }
 }
@@ -199,8 +244,12 @@ pub struct Families {
 }
 
 impl Families {
-    /// Adds a sample. A name that is there with another kind, and labels that are there, are left out.
+    /// Adds a sample. What is no name, a name that is there with another kind, and labels that are there, are left out.
     pub fn add(&mut self, name: &str, help: &str, kind: Kind, labels: Labels, value: Value) {
+        // One invalid name makes readers refuse the samples of all nodes.
+        if !is_name(name) {
+            return self.leave_out("invalid names", 1);
+        }
         let at = match self.by_name.get(name) {
             Some(at) => *at,
             None => {
@@ -270,6 +319,42 @@ mod tests {
         assert_eq!(with_unit("remote_errors", "errors"), "remote_errors");
         assert_eq!(with_unit("x", ""), "x");
         assert_eq!(name_of("4 Größen.x"), "_4_Gr__en_x");
+    }
+
+    #[test]
+    fn units_become_base_units_whether_they_are_words_or_of_ucum() {
+        let named = [
+            ("heap_used", "By", "heap_used_bytes"),
+            ("heap", "MiBy", "heap_bytes"),
+            ("heap", "KiB", "heap_bytes"),
+            ("ratio", "1", "ratio"),
+            ("load", "%", "load_percent"),
+            ("uptime", "min", "uptime_seconds"),
+            ("requests", "{request}", "requests"),
+            ("speed", "{request}/s", "speed_request_s"),
+            ("latency_ms", "ms", "latency_seconds"),
+            ("wait_ns", "nanoseconds", "wait_seconds"),
+            // The least latency, and no minutes.
+            ("latency_min", "ms", "latency_min_seconds"),
+            ("orders", "orders", "orders"),
+            ("_ns", "ns", "_ns_seconds"),
+            ("", "ns", ""),
+        ];
+        for (name, unit, expected) in named {
+            assert_eq!(in_base_unit(name, unit), expected, "{name} in {unit}");
+        }
+        assert_eq!(base_unit("h").value(2), Value::Float(7200.0));
+        assert_eq!(base_unit("By").value(2), Value::Whole(2));
+    }
+
+    #[test]
+    fn what_is_no_name_is_left_out() {
+        let mut families = Families::default();
+        for name in ["", "1x", "a b", "ä"] {
+            families.gauge(name, "", Value::Whole(1));
+        }
+        assert!(families.list().is_empty());
+        assert_eq!(families.left_out["invalid names"], 4);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Nodes {
     done: HashSet<Inode>,
     unreadable: usize,
     beyond_limit: usize,
+    /// Regions of which a notice tells already.
+    noticed: HashSet<Inode>,
     notices: Vec<String>,
 }
 
@@ -76,6 +78,7 @@ impl Nodes {
             done: HashSet::new(),
             unreadable: 0,
             beyond_limit: 0,
+            noticed: HashSet::new(),
             notices: Vec::new(),
         }
     }
@@ -100,7 +103,7 @@ impl Nodes {
         self.beyond_limit
     }
 
-    /// Sentences about nodes that could not be watched, since the last call. Safe to print.
+    /// Sentences about nodes that could not be watched, since the last call, one for each region. Safe to print.
     pub fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
@@ -166,6 +169,7 @@ impl Nodes {
         let mut next = Instant::now();
         while !is_over() {
             self.poll(exporter)?;
+            self.notices().iter().for_each(|notice| exporter.notice(notice));
             let now = Instant::now();
             if now >= next {
                 self.snapshots(exporter)?;
@@ -227,35 +231,40 @@ impl Nodes {
             let there: HashSet<Inode> = found.iter().map(|summary| summary.inode).collect();
             // The number of a file that is gone may be that of a new region.
             self.done.retain(|inode| there.contains(inode));
-            (self.unreadable, self.beyond_limit) = (unreadable, 0);
+            self.noticed.retain(|inode| there.contains(inode));
+            self.unreadable = unreadable;
         }
+        let mut beyond_limit = 0;
         for summary in found {
             let is_wanted = self.targets.is_empty()
                 || self.targets.iter().any(|target| self.search.is_meant(target, &summary));
             if is_wanted && summary.dump_info.is_none() {
-                self.start(&summary, exporter)?;
+                beyond_limit += usize::from(!self.start(&summary, exporter)?);
             }
+        }
+        if is_full {
+            self.beyond_limit = beyond_limit;
         }
         Ok(())
     }
 
-    fn start(&mut self, summary: &RegionSummary, exporter: &mut dyn Exporter) -> io::Result<()> {
+    /// Watches the node of a region, unless it is watched, or has ended. Returns whether there was room.
+    fn start(&mut self, summary: &RegionSummary, exporter: &mut dyn Exporter) -> io::Result<bool> {
         let is_same = |region: &Region| {
             (region.inode(), &region.identity().header) == (summary.inode, &summary.identity.header)
         };
         if self.nodes.iter().any(|watched| is_same(watched.follower.region())) {
-            return Ok(());
+            return Ok(true);
         }
         if !summary.is_alive() {
             // A node that began and ended between two looks is reported with its last state. Others died before this run.
             let is_new = summary.age.is_some_and(|age| age < self.begun.elapsed());
             if !self.done.insert(summary.inode) || !is_new {
-                return Ok(());
+                return Ok(true);
             }
         }
         if self.nodes.len() >= MOST_NODES {
-            self.beyond_limit += 1;
-            return Ok(());
+            return Ok(false);
         }
         let follower = summary.open(self.search.max_bytes).and_then(|region| NodeFollower::new(region, None));
         match follower {
@@ -266,9 +275,10 @@ impl Nodes {
                 self.nodes.push(watched);
             }
             // It may be gone, and is looked for again.
-            Err(error) => self.notices.push(error.to_string()),
+            Err(error) if self.noticed.insert(summary.inode) => self.notices.push(error.to_string()),
+            Err(_) => {}
         }
-        Ok(())
+        Ok(true)
     }
 }
 

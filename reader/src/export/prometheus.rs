@@ -1,25 +1,31 @@
 //! The families of all nodes, for Prometheus and whoever reads its formats.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use atomscope_layout::decode::Identity;
+
 use super::exporter::{Exporter, Node, NodeEnd, Observed};
 use super::facts::{EventCounts, Selection, of_node};
-use super::family::{Families, Kind, Labels, Value};
+use super::family::{Families, Family, Kind, Labels, Value};
 use super::nodes::Nodes;
 use super::text::{self, Format, Labelled};
 
 /// How long it is told how a node ended.
 pub const ENDED_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long the last counts of a node that ended are told, from the first time on: several servers may ask.
+pub const LAST_FOR: Duration = Duration::from_secs(60);
 /// Limit of ended nodes that are told of.
 const MOST_ENDED: usize = 1000;
+/// Limit of ended nodes whose last counts are told.
+const MOST_LAST: usize = 100;
 
 /// An exporter that keeps the families of each node.
 ///
-/// The families of live nodes are those of the newest round of snapshots. Those of a node that ended are in one exposition
-/// more, with the label `ended="1"`: its last counts are then not lost.
+/// The families of live nodes are those of the newest round of snapshots. Counters and histograms of a node that ended are
+/// told for [`LAST_FOR`] more, with the label `ended="1"`: its last counts are then not lost. Its gauges are gone at once.
 #[derive(Debug)]
 pub struct Prometheus {
     selection: Selection,
@@ -28,23 +34,45 @@ pub struct Prometheus {
     nodes: HashMap<usize, State>,
     /// The families of this round.
     current: Vec<Collected>,
-    /// The last families of nodes that ended since the last exposition.
-    last: Vec<Collected>,
-    ended: Vec<Ended>,
+    /// The last families of nodes that ended.
+    last: VecDeque<Last>,
+    last_for: Duration,
+    ended: VecDeque<Ended>,
 }
 
-/// The families of a node, and the name of its region's file.
-#[derive(Debug)]
+/// The families of a node, with its number.
+#[derive(Debug, Clone)]
 struct Collected {
-    file: String,
-    of: Labelled,
+    number: usize,
+    names: Names,
+    families: Vec<Family>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    events: Option<EventCounts>,
-    wants_events: bool,
+/// The last families of a node that ended.
+#[derive(Debug)]
+struct Last {
+    of: Collected,
+    at: Instant,
+    /// When they were told first.
+    told: Option<Instant>,
+}
+
+/// What tells a node from others.
+#[derive(Debug, Clone)]
+struct Names {
     labels: Labels,
+    /// The name of its region's file.
+    file: String,
+    /// Whether the file's name is needed. Once it was, it stays: a series must not change its labels.
+    with_file: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    names: Names,
+    events: EventCounts,
+    /// `None` until a snapshot has told. Until then the events are read, or those of the node's start would be lost.
+    wants_events: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -65,9 +93,17 @@ impl Prometheus {
             labels,
             nodes: HashMap::new(),
             current: Vec::new(),
-            last: Vec::new(),
-            ended: Vec::new(),
+            last: VecDeque::new(),
+            last_for: LAST_FOR,
+            ended: VecDeque::new(),
         }
+    }
+
+    /// Tells the last counts of a node that ended for this time instead of [`LAST_FOR`].
+    #[must_use]
+    pub fn last_for(mut self, time: Duration) -> Self {
+        self.last_for = time;
+        self
     }
 
     /// Takes snapshots of all nodes, and returns the families.
@@ -81,11 +117,8 @@ impl Prometheus {
     }
 
     fn exposition(&mut self, nodes: &Nodes) -> Exposition {
-        let mut collected = std::mem::take(&mut self.current);
-        collected.append(&mut self.last);
-        let mut all = tell_apart(collected);
+        let mut all = self.tell_apart();
         let mut families = Families::default();
-        self.ended.retain(|ended| ended.at.elapsed() < ENDED_FOR);
         for ended in &self.ended {
             let help = "How a node ended, for 15 minutes.";
             families.add("atomscope_node_ended", help, Kind::Gauge, ended.labels.clone(), Value::Whole(1));
@@ -96,27 +129,55 @@ impl Prometheus {
         families.gauge("atomscope_export_regions_unreadable", help, whole(nodes.unreadable()));
         let help = "Live nodes that are not exported, because there are too many.";
         families.gauge("atomscope_export_nodes_beyond_limit", help, whole(nodes.beyond_limit()));
-        let help =
-            "Samples that were left out, because another node uses their name for another kind of metric.";
+        let help = "Samples that were left out, because another metric has their name.";
         families.gauge("atomscope_export_conflicts", help, Value::Whole(text::conflicts(&all)));
         all.push(Labelled { labels: Labels::new(), families: families.into_list() });
         Exposition(all)
     }
 
+    /// Forgets the ends that were told long enough, and those beyond the limits, the oldest first.
+    fn forget(&mut self) {
+        self.ended.retain(|ended| ended.at.elapsed() < ENDED_FOR);
+        self.ended.drain(..self.ended.len().saturating_sub(MOST_ENDED));
+        let is_told = |last: &Last| last.told.is_some_and(|told| told.elapsed() >= self.last_for);
+        self.last.retain(|last| !is_told(last) && last.at.elapsed() < ENDED_FOR);
+        self.last.drain(..self.last.len().saturating_sub(MOST_LAST));
+    }
+
+    /// The families of this round and the last ones, the oldest node first: of families that exclude each other, the one that
+    /// was there first then stays. Nodes of one name, system and process id get the label `region_file` too: in several
+    /// containers the id is 1.
+    fn tell_apart(&mut self) -> Vec<Labelled> {
+        let mut collected = std::mem::take(&mut self.current);
+        self.forget();
+        for last in &mut self.last {
+            last.told.get_or_insert_with(Instant::now);
+        }
+        collected.extend(self.last.iter().map(|last| last.of.clone()));
+        collected.sort_by_key(|collected| collected.number);
+        let mut counts: HashMap<Labels, usize> = HashMap::new();
+        collected.iter().for_each(|of| *counts.entry(of.names.labels.clone()).or_default() += 1);
+        let told_apart = |Collected { number, mut names, families }: Collected| {
+            if counts.get(&names.labels).is_some_and(|count| *count > 1) {
+                names.with_file = true;
+                let state = self.nodes.get_mut(&number).map(|state| &mut state.names);
+                let last = self.last.iter_mut().map(|last| &mut last.of);
+                let last = last.filter(|of| of.number == number).map(|of| &mut of.names);
+                state.into_iter().chain(last).for_each(|names| names.with_file = true);
+            }
+            Labelled { labels: names.all(), families }
+        };
+        collected.into_iter().map(told_apart).collect()
+    }
+
     fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
-        let state = self.nodes.entry(node.number).or_default();
-        state.wants_events = EventCounts::are_wanted(observed.snapshot);
-        let identity = &observed.snapshot.identity;
-        let mut labels: Labels = vec![
-            ("node".into(), identity.node.clone()),
-            ("system".into(), identity.system.clone().unwrap_or_default()),
-            ("pid".into(), node.pid().to_string()),
-        ];
-        labels.extend(self.labels.iter().cloned());
-        state.labels.clone_from(&labels);
-        let file = node.region.shown_path();
-        let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        let mut families = of_node(observed, state.events.as_ref(), &self.selection);
+        let state = self
+            .nodes
+            .entry(node.number)
+            .or_insert_with(|| State::new(node, &observed.snapshot.identity, &self.labels));
+        let wants_events = EventCounts::are_wanted(observed.snapshot);
+        state.wants_events = Some(wants_events);
+        let mut families = of_node(observed, wants_events.then_some(&state.events), &self.selection);
         for (what, count) in std::mem::take(&mut families.left_out) {
             let help = "Samples that were left out, because there are more than the limit allows.";
             families.add(
@@ -127,7 +188,32 @@ impl Prometheus {
                 Value::Whole(count),
             );
         }
-        Collected { file, of: Labelled { labels, families: families.into_list() } }
+        Collected { number: node.number, names: state.names.clone(), families: families.into_list() }
+    }
+}
+
+impl Names {
+    fn all(mut self) -> Labels {
+        if self.with_file {
+            self.labels.push(("region_file".into(), self.file));
+        }
+        self.labels
+    }
+}
+
+impl State {
+    /// `identity` is that of the node, which may be redacted.
+    fn new(node: &Node<'_>, identity: &Identity, more: &Labels) -> Self {
+        let mut labels: Labels = vec![
+            ("node".into(), identity.node.clone()),
+            ("system".into(), identity.system.clone().unwrap_or_default()),
+            ("pid".into(), node.pid().to_string()),
+        ];
+        labels.extend(more.iter().cloned());
+        let file = node.region.shown_path();
+        let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        let names = Names { labels, file, with_file: false };
+        Self { names, events: EventCounts::default(), wants_events: None }
     }
 }
 
@@ -135,32 +221,19 @@ fn label(name: &'static str, value: String) -> Labels {
     vec![(name.into(), value)]
 }
 
-/// Nodes of one name, system and process id get the label `region_file` too: in several containers the id is 1.
-fn tell_apart(all: Vec<Collected>) -> Vec<Labelled> {
-    let mut counts: HashMap<Labels, usize> = HashMap::new();
-    all.iter().for_each(|collected| *counts.entry(collected.of.labels.clone()).or_default() += 1);
-    let told_apart = |Collected { file, mut of }: Collected| {
-        if counts.get(&of.labels).is_some_and(|count| *count > 1) {
-            of.labels.push(("region_file".into(), file));
-        }
-        of
-    };
-    all.into_iter().map(told_apart).collect()
-}
-
 impl Exporter for Prometheus {
     fn node_started(&mut self, node: &Node<'_>) -> io::Result<()> {
-        self.nodes.insert(node.number, State::default());
+        self.nodes.insert(node.number, State::new(node, node.region.identity(), &self.labels));
         Ok(())
     }
 
     fn wants_events(&self, node: &Node<'_>) -> bool {
-        self.nodes.get(&node.number).is_some_and(|state| state.wants_events)
+        self.nodes.get(&node.number).is_some_and(|state| state.wants_events.unwrap_or(true))
     }
 
     fn events(&mut self, node: &Node<'_>, items: &[crate::follow::Item]) -> io::Result<()> {
         if let Some(state) = self.nodes.get_mut(&node.number) {
-            state.events.get_or_insert_default().add(items);
+            state.events.add(items);
         }
         Ok(())
     }
@@ -183,24 +256,19 @@ impl Exporter for Prometheus {
     ) -> io::Result<()> {
         if let Some(observed) = last {
             let mut of = self.of(node, observed);
-            of.of.labels.push(("ended".into(), "1".to_owned()));
-            if self.last.len() < MOST_ENDED {
-                self.last.push(of);
-            }
+            // A dead node must not be in any sum of what there is.
+            of.families.retain(|family| family.kind != Kind::Gauge);
+            of.names.labels.push(("ended".into(), "1".to_owned()));
+            self.last.push_back(Last { of, at: Instant::now(), told: None });
         }
-        let state = self.nodes.remove(&node.number).unwrap_or_default();
-        let mut labels = state.labels;
-        if labels.is_empty() {
-            labels = vec![
-                ("node".into(), node.name().to_owned()),
-                ("system".into(), node.region.identity().system.clone().unwrap_or_default()),
-                ("pid".into(), node.pid().to_string()),
-            ];
-        }
+        let state = self
+            .nodes
+            .remove(&node.number)
+            .unwrap_or_else(|| State::new(node, node.region.identity(), &self.labels));
+        let mut labels = state.names.all();
         labels.push(("how".into(), end.word()));
-        if self.ended.len() < MOST_ENDED {
-            self.ended.push(Ended { labels, at: Instant::now() });
-        }
+        self.ended.push_back(Ended { labels, at: Instant::now() });
+        self.forget();
         Ok(())
     }
 }
@@ -213,7 +281,8 @@ impl Exposition {
         selection: Selection,
         labels: Labels,
     ) -> Self {
-        Self(vec![Prometheus::new(selection, labels).of(node, observed).of])
+        let Collected { names, families, .. } = Prometheus::new(selection, labels).of(node, observed);
+        Self(vec![Labelled { labels: names.all(), families }])
     }
 
     /// Writes the families as text.

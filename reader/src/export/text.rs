@@ -4,7 +4,7 @@
 //! path for the same families: the node exporter, `promtool` and people with `curl` need the older format.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
 
 use super::family::{Family, Kind, Labels, Value};
@@ -53,13 +53,13 @@ pub struct Labelled {
     pub families: Vec<Family>,
 }
 
-/// Writes the families of all sources, each family once. Of families with one name and different kinds, the first kind stays,
-/// and the samples of the others are left out; [`conflicts`] counts these.
+/// Writes the families of all sources, each family once. Of families with one name and different kinds, and of families whose
+/// samples would have the names of others, the first stays. The samples of the others are left out; [`conflicts`] counts these.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn write(out: &mut impl Write, sources: &[Labelled], format: Format) -> fmt::Result {
-    for family in merge(sources).values() {
+    for family in merge(sources).0.values() {
         let Some((_, first)) = family.first() else { continue };
         // In the older format a counter's family has the name of its samples.
         let suffix = if first.kind == Kind::Counter { "_total" } else { "" };
@@ -72,9 +72,9 @@ pub fn write(out: &mut impl Write, sources: &[Labelled], format: Format) -> fmt:
         if format == Format::OpenMetrics && !first.unit.is_empty() {
             writeln!(out, "# UNIT {name} {}", first.unit)?;
         }
-        for (labels, family) in family.iter().filter(|(_, family)| family.kind == first.kind) {
+        for (labels, family) in family {
             for sample in &family.samples {
-                let labels = joined(labels, &sample.labels);
+                let labels = label_text(labels, &sample.labels);
                 match &sample.value {
                     Value::Distribution(of) => {
                         for (le, count) in &of.buckets {
@@ -92,36 +92,65 @@ pub fn write(out: &mut impl Write, sources: &[Labelled], format: Format) -> fmt:
     if format == Format::OpenMetrics { out.write_str("# EOF\n") } else { Ok(()) }
 }
 
-/// How many samples [`write`] leaves out, because their family's name is that of a family of another kind.
+/// How many samples [`write`] leaves out, because their family's name is taken by another family.
 pub fn conflicts(sources: &[Labelled]) -> u64 {
-    let of = |family: &Vec<(&Labels, &Family)>| {
-        let first = family.first().map(|(_, first)| first.kind);
-        let others = family.iter().filter(|(_, family)| Some(family.kind) != first);
-        others.map(|(_, family)| family.samples.len() as u64).sum::<u64>()
-    };
-    merge(sources).values().map(of).sum()
+    merge(sources).1
 }
 
-fn merge(sources: &[Labelled]) -> BTreeMap<&str, Vec<(&Labels, &Family)>> {
-    let mut merged: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+/// The families of all sources by their names, and how many samples have no place there.
+fn merge(sources: &[Labelled]) -> (BTreeMap<&str, Vec<(&Labels, &Family)>>, u64) {
+    let mut merged: BTreeMap<&str, Vec<(&Labels, &Family)>> = BTreeMap::new();
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut conflicts = 0u64;
     for source in sources {
         for family in &source.families {
-            merged.entry(family.name.as_str()).or_default().push((&source.labels, family));
+            let of_name = merged.get_mut(family.name.as_str());
+            match of_name {
+                Some(all) if all.first().is_some_and(|(_, first)| first.kind == family.kind) => {
+                    all.push((&source.labels, family));
+                }
+                None if !family.taken_names().any(|name| taken.contains(&name)) => {
+                    taken.extend(family.taken_names());
+                    merged.insert(&family.name, vec![(&source.labels, family)]);
+                }
+                _ => conflicts = conflicts.saturating_add(family.samples.len() as u64),
+            }
         }
     }
-    merged
+    (merged, conflicts)
 }
 
-/// The labels of a source and of a sample as text. A label of a sample that its source has too gets another name, as
-/// Prometheus does it with labels of a target.
-fn joined(source: &Labels, sample: &Labels) -> String {
-    let mut text = String::new();
-    for (name, value) in source {
-        let _ = write!(text, "{name}=\"{}\",", escaped(value));
+const EXPORTED: &str = "exported_";
+
+/// The labels of a source and of a sample of it. A label of the sample that the source has too gets `exported_` in front, as
+/// Prometheus does it with labels of a target. So does `exported_` such a label, or two of the sample's could become one.
+pub fn joined<'a>(source: &'a Labels, sample: &'a Labels) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
+    let own = source.iter().map(|(name, value)| (Cow::Borrowed(name.as_ref()), value.as_str()));
+    let more = sample.iter().map(move |(name, value)| {
+        let (_, stem) = stem(name);
+        let same = source.iter().map(|(other, _)| self::stem(other)).filter(|(_, other)| *other == stem);
+        let name = match same.map(|(depth, _)| depth + 1).max() {
+            None => Cow::Borrowed(name.as_ref()),
+            Some(depth) => format!("{}{name}", EXPORTED.repeat(depth)).into(),
+        };
+        (name, value.as_str())
+    });
+    own.chain(more)
+}
+
+/// How often `exported_` is in front of a name, and the rest of it.
+fn stem(mut name: &str) -> (usize, &str) {
+    let mut depth = 0;
+    while let Some(rest) = name.strip_prefix(EXPORTED) {
+        (depth, name) = (depth + 1, rest);
     }
-    for (name, value) in sample {
-        let prefix = if source.iter().any(|(other, _)| other == name) { "exported_" } else { "" };
-        let _ = write!(text, "{prefix}{name}=\"{}\",", escaped(value));
+    (depth, name)
+}
+
+fn label_text(source: &Labels, sample: &Labels) -> String {
+    let mut text = String::new();
+    for (name, value) in joined(source, sample) {
+        let _ = write!(text, "{name}=\"{}\",", escaped(value));
     }
     text.pop();
     text
@@ -160,8 +189,12 @@ fn number(value: f64) -> String {
     }
 }
 
-/// A label's value. Control characters are shown as in tables, so that the text is safe to print.
+/// A label's value. Control characters are shown as in tables, so that the text is safe to print. No two values become one:
+/// what looks like such an escape is escaped too.
 fn escaped(value: &str) -> Cow<'_, str> {
+    if value.contains(r"\u{") {
+        return clean(&value.replace(r"\u{", r"\u{5c}u{")).replace('\\', "\\\\").replace('"', "\\\"").into();
+    }
     let value = clean(value);
     if value.contains(['\\', '"']) {
         return value.replace('\\', "\\\\").replace('"', "\\\"").into();
@@ -240,6 +273,66 @@ mod tests {
         let text = text(&sources, Format::Text);
         assert!(!text.contains("} 2"), "{text}");
         assert!(text.contains("y{node=\"b\",exported_node=\"own\"} 3"), "{text}");
+    }
+
+    fn labelled(labels: &[(&'static str, &str)]) -> Labels {
+        labels.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn no_label_comes_twice_and_no_two_samples_become_one() {
+        let own = labelled(&[("node", "1"), ("exported_node", "2"), ("exported_zone", "3")]);
+        let names = |source: &Labels| {
+            joined(source, &own).skip(source.len()).map(|(name, _)| name.into_owned()).collect::<Vec<_>>()
+        };
+        let node = labelled(&[("node", "a")]);
+        assert_eq!(names(&node), ["exported_node", "exported_exported_node", "exported_zone"]);
+        let both = labelled(&[("node", "a"), ("exported_node", "b")]);
+        assert_eq!(
+            names(&both),
+            ["exported_exported_node", "exported_exported_exported_node", "exported_zone"]
+        );
+
+        let mut families = Families::default();
+        for labels in [&[("node", "own")], &[("exported_node", "own")]] {
+            families.add("x", "", Kind::Gauge, labelled(labels), Value::Whole(1));
+        }
+        for value in ["\n", "\\u{a}", "\\\n", "\\\\u{a}", "\\u{5c}u{a}", "\\n"] {
+            families.add("x", "", Kind::Gauge, labelled(&[("k", value)]), Value::Whole(1));
+        }
+        let text = text(&[source("a", families)], Format::Text);
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), 9, "{text}");
+        assert!(text.contains(r#"k="\\u{5c}u{a}""#), "{text}");
+    }
+
+    #[test]
+    fn a_family_whose_samples_would_have_the_names_of_another_is_left_out() {
+        let histogram = || base_unit("").distribution(&Histogram::default(), Buckets::Octave, 0);
+        let kinds = [
+            ("x", Kind::Histogram, ["x_count", "x_sum", "x_bucket", "x_created"].as_slice()),
+            ("x", Kind::Counter, &["x_total", "x_created"]),
+        ];
+        for (name, kind, others) in kinds {
+            for other in others {
+                let (mut one, mut two) = (Families::default(), Families::default());
+                let value = if kind == Kind::Histogram { histogram() } else { Value::Whole(1) };
+                one.add(name, "", kind, Vec::new(), value);
+                two.gauge(other, "", Value::Whole(77));
+                two.gauge("y", "", Value::Whole(3));
+                // Whichever comes first stays, also if both are of one node.
+                let (mut of_one, both) = (one.clone(), two.clone());
+                of_one.gauge(other, "", Value::Whole(77));
+                let (one, two) = (source("a", one), source("b", two));
+                let first = [one.clone(), two.clone()];
+                assert_eq!((conflicts(&first), text(&first, Format::Text).contains(" 77\n")), (1, false));
+                let last = [two, one];
+                assert_eq!((conflicts(&last), text(&last, Format::Text).matches("# TYPE").count()), (1, 2));
+                assert_eq!(conflicts(&[source("a", of_one), source("b", both)]), 2);
+            }
+        }
     }
 
     #[test]

@@ -2,14 +2,23 @@
 #![cfg(feature = "export")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use atomscope::export::facts::Selection;
+use atomscope::export::nodes::Nodes;
+use atomscope::export::prometheus::Prometheus;
+use atomscope::export::text::Format;
+use atomscope::find::Search;
+use atomscope_layout::dto::ShardingEvent;
+use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::metrics::{BUILTIN, Builtin};
 use flate2::read::GzDecoder;
 use tokio_rustls::rustls::crypto::ring;
@@ -108,7 +117,8 @@ impl Server {
 
     fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
         let mut stream = self.connect();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").unwrap();
+        // A server of TLS may close the connection before all is written.
+        let _ = write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
         Answer::read(stream)
     }
 
@@ -206,7 +216,7 @@ fn there_are_metrics_and_health_and_nothing_that_could_be_written() {
 }
 
 #[test]
-fn a_node_that_ends_is_in_one_answer_more_and_then_only_its_end_is_told() {
+fn the_last_counts_of_a_node_are_told_to_all_who_ask_and_its_gauges_to_none() {
     let dir = RegionDir::new();
     let server = Server::start(&dir, &[]);
     let node = shop();
@@ -216,14 +226,147 @@ fn a_node_that_ends_is_in_one_answer_more_and_then_only_its_end_is_told() {
     let live = format!("atomr_actors_spawned_total{{{shop}}} 6\n");
     server.until(|text| text.contains(&live));
     drop(locked);
-    // The last counts come once, and are those of no live node.
+    // The last counts are those of no live node.
     let last = format!("atomr_actors_spawned_total{{{shop},ended=\"1\"}} 6\n");
-    let text = server.until(|text| text.contains(&last));
-    assert!(!text.contains(&live), "{text}");
-    let text = server.until(|text| !text.contains(&last));
-    assert!(!text.contains(&live) && !text.contains("ended=\"1\""), "{text}");
     let end = format!("atomscope_node_ended{{{shop},how=\"crashed\"}} 1\n");
-    assert!(text.contains(&end) && text.contains("atomscope_export_nodes 0\n"), "{text}");
+    server.until(|text| text.contains("atomscope_export_nodes 0\n"));
+    for _ in 0..2 {
+        assert_eq!(server.ask("HEAD", "/metrics", "").status, 200);
+        // An answer is the same for 100 ms.
+        std::thread::sleep(Duration::from_millis(150));
+        let text = server.metrics();
+        assert!(text.contains(&last) && !text.contains(&live) && text.contains(&end), "{text}");
+        assert!(!text.contains("atomr_actors_live{"), "{text}");
+    }
+}
+
+/// An exporter and its nodes in this process.
+struct Own {
+    nodes: Nodes,
+    exporter: Prometheus,
+}
+
+impl Own {
+    fn new(dir: &RegionDir, last_for: Duration) -> Self {
+        let search = Search { dir: Some(dir.path().to_owned()), ..Search::default() };
+        let exporter = Prometheus::new(Selection::default(), Vec::new()).last_for(last_for);
+        Self { nodes: Nodes::new(search, Vec::new()), exporter }
+    }
+
+    /// Looks at the nodes until there are so many.
+    fn until(&mut self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.nodes.len() != count {
+            self.nodes.poll(&mut self.exporter).unwrap();
+            assert!(Instant::now() < deadline, "there are {} nodes", self.nodes.len());
+        }
+    }
+
+    fn text(&mut self) -> String {
+        self.exporter.collect(&mut self.nodes).unwrap().to_text(Format::Text)
+    }
+}
+
+#[test]
+fn the_last_counts_of_a_node_are_forgotten_and_its_end_is_not() {
+    let dir = RegionDir::new();
+    let locked = shop().live(&dir);
+    let mut own = Own::new(&dir, Duration::ZERO);
+    own.until(1);
+    drop(locked);
+    own.until(0);
+    assert!(own.text().contains("ended=\"1\""));
+    let text = own.text();
+    assert!(!text.contains("ended=\"1\"") && text.contains("atomscope_node_ended{"), "{text}");
+}
+
+#[test]
+fn events_before_the_first_answer_are_counted() {
+    let dir = RegionDir::new();
+    let node = shop();
+    let event = ShardingEvent {
+        region_id: "orders".to_owned(),
+        shard_id: "1".to_owned(),
+        event: "started".to_owned(),
+    };
+    node.event(1, 5, &TelemetryEvent::ShardingChanged(event));
+    let _locked = node.live(&dir);
+    let mut own = Own::new(&dir, Duration::ZERO);
+    own.until(1);
+    own.nodes.poll(&mut own.exporter).unwrap();
+    let text = own.text();
+    let counted =
+        format!("atomr_sharding_events_total{{{},region=\"orders\",event=\"started\"}} 1\n", of("shop"));
+    assert!(text.contains(&counted), "{text}");
+}
+
+#[test]
+fn of_names_that_exclude_each_other_the_oldest_nodes_one_stays() {
+    let dir = RegionDir::new();
+    let mut own = Own::new(&dir, Duration::ZERO);
+    let mut locked = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        locked.push(Node::new(name).live(&dir));
+        own.until(locked.len());
+    }
+    drop(locked.remove(0));
+    own.until(3);
+    own.text();
+    let exposition = own.exporter.collect(&mut own.nodes).unwrap();
+    let names = exposition.sources().iter().filter_map(|source| source.labels.first());
+    assert_eq!(names.map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["two", "three", "four"]);
+}
+
+#[test]
+fn names_of_the_application_are_never_ours_and_never_empty() {
+    let dir = RegionDir::new();
+    let node = Node::roomy("roomy");
+    let names =
+        ["_total", "", "atomscope.node_state", "atomr_actors_live", "atomscope", "jobs_total", "latency_ms"];
+    for (number, name) in names.into_iter().enumerate() {
+        let unit = ["", "", "", "", "drops", "1", "ms"][number];
+        node.metric(BUILTIN.len() + 8 + number, name, unit, "Own.");
+    }
+    let path = node.dead(&dir);
+    let text = dir.run(["dump", path.to_str().unwrap(), "--format", "prom"]).ok();
+    samples(&text);
+    for name in [
+        "app_atomscope_node_state",
+        "app_atomr_actors_live",
+        "app_atomscope_drops",
+        "jobs",
+        "latency_seconds",
+    ] {
+        assert!(text.contains(&format!("\n{name}{{node=\"roomy\"")), "{name}: {text}");
+    }
+    assert!(text.contains("what=\"invalid names\"} 2\n"), "{text}");
+    assert!(!text.contains("# TYPE  ") && !text.contains("\n{"), "{text}");
+}
+
+#[test]
+fn a_program_without_actors_has_no_counts_of_actors() {
+    let dir = RegionDir::new();
+    let (plain, _shop) = (Node::new("plain"), shop().live(&dir));
+    let path = plain.dead(&dir);
+    let text = dir.run(["dump", path.to_str().unwrap(), "--format", "prom"]).ok();
+    for name in ["atomr_actors_", "atomr_dead_letters", "atomscope_actors_", "atomscope_dead_letters_"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+    assert!(text.contains("atomscope_node_state{node=\"plain\""), "{text}");
+}
+
+#[test]
+fn rows_that_documents_dropped_are_a_count_that_never_falls() {
+    let typical = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/2.0/typical.raw");
+    let dir = RegionDir::new();
+    let text = dir.run(["dump", typical.to_str().unwrap(), "--format", "prom"]).ok();
+    let all = samples(&text);
+    let value = |of: &dyn Fn(&str) -> bool| *all.iter().find(|(name, _)| of(name)).unwrap().1;
+    let rows = |name: &str| {
+        name.starts_with("atomscope_drops_total{") && name.contains("what=\"rows of the cluster")
+    };
+    let counted = |name: &str| name.starts_with("atomscope_documents_rows_dropped_total{");
+    assert_eq!(value(&rows), value(&counted));
 }
 
 #[test]
@@ -238,9 +381,13 @@ fn nodes_of_one_name_system_and_pid_are_told_apart_by_their_files() {
         let one = format!("atomr_dead_letters_total{{{},region_file=\"{file}\"}} 1\n", of("shop"));
         assert!(text.contains(&one), "{text}");
     }
-    let [one, _two] = regions;
+    let [one, two] = regions;
     drop(one);
-    server.until(|text| text.contains(&format!("atomr_dead_letters_total{{{}}} 1\n", of("shop"))));
+    // A series does not change its labels because another one has gone.
+    let text = server.until(|text| text.contains("atomscope_export_nodes 1\n"));
+    let file = two.path.file_name().unwrap().to_str().unwrap();
+    let live = format!("atomr_dead_letters_total{{{},region_file=\"{file}\"}} 1\n", of("shop"));
+    assert!(text.contains(&live), "{text}");
 }
 
 #[test]
@@ -274,6 +421,10 @@ fn a_token_from_a_file_or_the_environment_is_demanded() {
     let dir = RegionDir::new();
     let file = dir.join("token");
     fs::write(&file, "secret\n").unwrap();
+    // A token that is no text is one all the same.
+    let mut of_bytes = dir.command(["export", "prometheus", "--listen", "127.0.0.1:0"]);
+    of_bytes.env("ATOMSCOPE_TOKEN", OsStr::from_bytes(b"\xff\xfesecret"));
+    assert_eq!(Server::of(of_bytes).ask("GET", "/metrics", "").status, 401);
     let mut by_environment = dir.command(["export", "prometheus", "--listen", "127.0.0.1:0"]);
     by_environment.env("ATOMSCOPE_TOKEN", "secret");
     for server in [Server::start(&dir, &["--token-file", file.to_str().unwrap()]), Server::of(by_environment)]
@@ -389,6 +540,41 @@ fn the_text_file_is_whole_whenever_it_is_read_and_goes_with_the_exporter() {
 }
 
 #[test]
+fn a_passing_error_does_not_end_the_text_file() {
+    let dir = RegionDir::new();
+    let _shop = shop().live(&dir);
+    let (folder, aside) = (dir.join("folder"), dir.join("aside"));
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("atomscope.prom");
+    let path = file.to_str().unwrap();
+    let args = ["export", "prometheus", "--textfile", path, "--interval", "100ms"];
+    let mut exporter = Exporter::start(dir.command(args));
+    let wait = || {
+        let deadline = Instant::now() + PATIENCE;
+        while !file.exists() {
+            assert!(Instant::now() < deadline, "there is no file");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait();
+    fs::rename(&folder, &aside).unwrap();
+    let line = exporter.line();
+    assert!(line.contains("it is tried again every 0.1 s"), "{line}");
+    let _ = fs::remove_file(aside.join("atomscope.prom"));
+    fs::rename(&aside, &folder).unwrap();
+    wait();
+    exporter.stop();
+    assert!(!file.exists());
+
+    // What cannot be written at all, and what is somebody else's, stays as it is.
+    let directory = folder.to_str().unwrap();
+    dir.run(["export", "prometheus", "--textfile", directory]).failed(1);
+    assert!(folder.is_dir());
+    let both = dir.run(["export", "prometheus", "--textfile", path, "--token-file", path]).failed(2);
+    assert!(both.contains("cannot be used with"), "{both}");
+}
+
+#[test]
 fn a_dump_has_the_same_families_once() {
     let dir = RegionDir::new();
     let path = shop().dead(&dir);
@@ -431,10 +617,43 @@ fn a_program_gets_each_node_event_and_sample_as_a_line_and_is_started_again() {
     assert!(exporter.line().contains("exit status: 3"));
     let restarted = wait_for("restarted");
     assert!(restarted["dropped"].as_u64().unwrap() > 0, "{restarted}");
+    // The program that was started again learns of its nodes before all else.
+    let deadline = Instant::now() + PATIENCE;
+    let next = loop {
+        let all = lines();
+        let at = all.iter().position(|line| line["kind"] == "restarted").unwrap();
+        if let Some(next) = all.get(at + 1) {
+            break next.clone();
+        }
+        assert!(Instant::now() < deadline, "there is no line more: {all:?}");
+    };
+    assert_eq!((&next["kind"], &next["node"]), (&"node_started".into(), &"shop".into()));
+    assert_eq!(next["number"], sample["number"]);
     drop(locked);
 
     let missing = dir.run(["export", "exec", "--", "/does/not/exist"]).failed(1);
     assert!(missing.contains("cannot start /does/not/exist"), "{missing}");
+}
+
+#[test]
+fn a_program_that_does_not_read_is_not_left_behind() {
+    let dir = RegionDir::new();
+    let _shop = shop().live(&dir);
+    let file = dir.join("pid");
+    let script = format!("echo $$ > {}; exec sleep 1000 > /dev/null 2>&1", file.display());
+    let args = ["export", "exec", "--interval", "10ms", "--", "sh", "-c", &script];
+    let exporter = Exporter::start(dir.command(args));
+    let deadline = Instant::now() + PATIENCE;
+    let pid = loop {
+        match fs::read_to_string(&file).unwrap_or_default().trim().parse::<u32>() {
+            Ok(pid) => break pid,
+            Err(_) => assert!(Instant::now() < deadline, "there is no pid"),
+        }
+    };
+    // The pipe is full then, so the exporter's thread is in a write.
+    std::thread::sleep(Duration::from_secs(1));
+    exporter.stop();
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 
 #[test]

@@ -15,8 +15,8 @@ use clap::Args;
 #[cfg(feature = "export")]
 use crate::program::export::server::{self, ServerArgs};
 use crate::program::export::what::{WhatArgs, failed, nodes, poll};
-use crate::program::output::Failure;
 use crate::program::output::file::{Readers, to_file};
+use crate::program::output::{Failure, note};
 use crate::program::target::SearchArgs;
 use crate::program::values::parse_interval;
 
@@ -39,7 +39,7 @@ and the application's own metrics and records have their own names. Times are in
 How many series there are is bounded: totals, classes, and instances of which there are few (journals, shard regions, leases, \
 workers), at most --limit of each. atomscope_export_left_out counts what was left out.
 
-A node that has ended is gone at once. Its last counts are in one answer more, with ended=\"1\", and \
+A node that has ended is gone at once. Its last counts and histograms are told for a minute more, with ended=\"1\", and \
 atomscope_node_ended{how} tells for 15 minutes how it ended.
 
 The address is local unless --listen names another one. Then protect it: a token from --token-file or from the environment \
@@ -61,7 +61,7 @@ pub struct PrometheusArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// Serve nothing, and write this file at each interval instead, at once as a whole. The name should end in .prom.
-    #[cfg_attr(feature = "export", arg(long, value_name = "FILE", conflicts_with = "listen"))]
+    #[cfg_attr(feature = "export", arg(long, value_name = "FILE", conflicts_with_all = ["listen", "tls_cert", "token_file"]))]
     #[cfg_attr(not(feature = "export"), arg(long, value_name = "FILE", required = true))]
     pub textfile: Option<PathBuf>,
     /// The time from one write of the file to the next.
@@ -83,7 +83,7 @@ pub fn prometheus(search_args: &SearchArgs, args: &PrometheusArgs) -> Result<(),
     }
 }
 
-/// Writes the file at each interval, and removes it at the end: it would tell of nodes that nobody looks at any more.
+/// Writes the file at each interval. An error ends it only if the file was never written.
 fn textfile(
     nodes: &mut Nodes,
     exporter: &mut Prometheus,
@@ -96,17 +96,52 @@ fn textfile(
             "--textfile needs a file; for stdout see `atomscope dump --format prom`",
         ));
     }
+    let mut file: Option<Written<'_>> = None;
+    let mut is_failing = false;
     let mut next = Instant::now();
     while !stopped() {
         poll(nodes, exporter)?;
         if Instant::now() >= next {
             next = Instant::now() + interval;
             let text = exporter.collect(nodes).map_err(|error| failed(&error))?.to_text(Format::Text);
-            to_file(path, None, Readers::Anybody, |out| out.write_all(text.as_bytes()))?;
+            let written = to_file(path, None, Readers::Anybody, |out| out.write_all(text.as_bytes()));
+            match (written, &file) {
+                (Ok(()), _) => {
+                    file.get_or_insert_with(|| Written(path));
+                    is_failing = false;
+                }
+                (Err(failure), None) => return Err(failure),
+                (Err(failure), Some(file)) if !is_failing => {
+                    note(&format!("{failure}; it is tried again every {} s", interval.as_secs_f64()));
+                    // What is there would be taken for the present.
+                    file.remove();
+                    is_failing = true;
+                }
+                (Err(_), Some(_)) => {}
+            }
         }
         std::thread::sleep(TICK.min(next.saturating_duration_since(Instant::now())));
     }
-    std::fs::remove_file(path).map_err(|error| {
-        Failure::Failed(format!("cannot remove {}: {}", clean_path(path), clean(&error.to_string())))
-    })
+    Ok(())
+}
+
+/// A file that was written, and is removed in the end: it would tell of nodes that nobody looks at any more.
+struct Written<'a>(&'a Path);
+
+impl Written<'_> {
+    fn remove(&self) {
+        // A device or a pipe stays.
+        if !self.0.metadata().is_ok_and(|meta| meta.is_file()) {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(self.0) {
+            note(&format!("cannot remove {}: {}", clean_path(self.0), clean(&error.to_string())));
+        }
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }

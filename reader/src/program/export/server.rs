@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -180,9 +181,9 @@ fn token(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
             })?;
             (text, clean_path(path))
         }
-        None => match std::env::var("ATOMSCOPE_TOKEN") {
-            Ok(text) => (text.into_bytes(), "ATOMSCOPE_TOKEN".to_owned()),
-            Err(_) => return Ok(None),
+        None => match std::env::var_os("ATOMSCOPE_TOKEN") {
+            Some(text) => (text.into_vec(), "ATOMSCOPE_TOKEN".to_owned()),
+            None => return Ok(None),
         },
     };
     let token = text.trim_ascii();
