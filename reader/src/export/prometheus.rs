@@ -171,10 +171,10 @@ impl Prometheus {
     }
 
     fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
-        let state = self
-            .nodes
-            .entry(node.number)
-            .or_insert_with(|| State::new(node, &observed.snapshot.identity, &self.labels));
+        let labels = labels(node, &observed.snapshot.identity, &self.labels);
+        let state = self.nodes.entry(node.number).or_insert_with(|| State::new(node, &self.labels));
+        // The system's name may come later than the node, and it may be redacted.
+        state.names.labels = labels;
         let wants_events = EventCounts::are_wanted(observed.snapshot);
         state.wants_events = Some(wants_events);
         let mut families = of_node(observed, wants_events.then_some(&state.events), &self.selection);
@@ -202,19 +202,24 @@ impl Names {
 }
 
 impl State {
-    /// `identity` is that of the node, which may be redacted.
-    fn new(node: &Node<'_>, identity: &Identity, more: &Labels) -> Self {
-        let mut labels: Labels = vec![
-            ("node".into(), identity.node.clone()),
-            ("system".into(), identity.system.clone().unwrap_or_default()),
-            ("pid".into(), node.pid().to_string()),
-        ];
-        labels.extend(more.iter().cloned());
+    fn new(node: &Node<'_>, more: &Labels) -> Self {
+        let labels = labels(node, node.region.identity(), more);
         let file = node.region.shown_path();
         let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
         let names = Names { labels, file, with_file: false };
         Self { names, events: EventCounts::default(), wants_events: None }
     }
+}
+
+/// The labels that all samples of a node get.
+fn labels(node: &Node<'_>, identity: &Identity, more: &Labels) -> Labels {
+    let mut labels: Labels = vec![
+        ("node".into(), identity.node.clone()),
+        ("system".into(), identity.system.clone().unwrap_or_default()),
+        ("pid".into(), node.pid().to_string()),
+    ];
+    labels.extend(more.iter().cloned());
+    labels
 }
 
 fn label(name: &'static str, value: String) -> Labels {
@@ -223,7 +228,7 @@ fn label(name: &'static str, value: String) -> Labels {
 
 impl Exporter for Prometheus {
     fn node_started(&mut self, node: &Node<'_>) -> io::Result<()> {
-        self.nodes.insert(node.number, State::new(node, node.region.identity(), &self.labels));
+        self.nodes.insert(node.number, State::new(node, &self.labels));
         Ok(())
     }
 
@@ -261,10 +266,7 @@ impl Exporter for Prometheus {
             of.names.labels.push(("ended".into(), "1".to_owned()));
             self.last.push_back(Last { of, at: Instant::now(), told: None });
         }
-        let state = self
-            .nodes
-            .remove(&node.number)
-            .unwrap_or_else(|| State::new(node, node.region.identity(), &self.labels));
+        let state = self.nodes.remove(&node.number).unwrap_or_else(|| State::new(node, &self.labels));
         let mut labels = state.names.all();
         labels.push(("how".into(), end.word()));
         self.ended.push_back(Ended { labels, at: Instant::now() });

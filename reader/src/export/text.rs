@@ -97,9 +97,12 @@ pub fn conflicts(sources: &[Labelled]) -> u64 {
     merge(sources).1
 }
 
-/// The families of all sources by their names, and how many samples have no place there.
-fn merge(sources: &[Labelled]) -> (BTreeMap<&str, Vec<(&Labels, &Family)>>, u64) {
-    let mut merged: BTreeMap<&str, Vec<(&Labels, &Family)>> = BTreeMap::new();
+/// The families of all sources by their names, each with the labels of its source.
+type Merged<'a> = BTreeMap<&'a str, Vec<(&'a Labels, &'a Family)>>;
+
+/// The families that are written, and how many samples are not.
+fn merge(sources: &[Labelled]) -> (Merged<'_>, u64) {
+    let mut merged = Merged::new();
     let mut taken: HashSet<String> = HashSet::new();
     let mut conflicts = 0u64;
     for source in sources {

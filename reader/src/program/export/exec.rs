@@ -419,11 +419,12 @@ impl Program {
         while let Ok(Batch { lines, change, dropped, dropped_changes }) = received.recv() {
             self.missed = self.missed.saturating_add(dropped);
             dropped_changes.into_iter().for_each(|change| self.apply(change));
-            if self.running.is_none() && Instant::now() >= self.start_at {
-                if let Err(error) = self.start() {
-                    note(&format!("the program cannot be started: {error}"));
-                    self.wait_longer();
-                }
+            if self.running.is_none()
+                && Instant::now() >= self.start_at
+                && let Err(error) = self.start()
+            {
+                note(&format!("the program cannot be started: {error}"));
+                self.wait_longer();
             }
             if self.write(&lines) {
                 self.missed = 0;
