@@ -92,7 +92,7 @@ pub fn write(out: &mut impl Write, sources: &[Labelled], format: Format) -> fmt:
     if format == Format::OpenMetrics { out.write_str("# EOF\n") } else { Ok(()) }
 }
 
-/// How many samples [`write`] leaves out, because their family's name is taken by another family.
+/// How many samples [`write()`] leaves out, because their family's name is taken by another family.
 pub fn conflicts(sources: &[Labelled]) -> u64 {
     merge(sources).1
 }
