@@ -2,7 +2,7 @@
 //!
 //! tokio's builder has hooks for the start and the end of a thread, and for a worker that goes to sleep or wakes up. It keeps one
 //! of each kind, so the application's own are called by those of the probe. With `--cfg tokio_unstable` it has hooks for the
-//! polls of tasks, too: [`crate::long_polls`].
+//! polls of tasks, too: `long_polls`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
