@@ -103,6 +103,17 @@ impl MetricValue {
     }
 }
 
+/// All digits, without a unit.
+impl core::fmt::Display for MetricValue {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unsigned(value) => value.fmt(f),
+            Self::Signed(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+        }
+    }
+}
+
 /// A metric that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {

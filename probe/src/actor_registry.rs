@@ -109,10 +109,18 @@ impl ActorRegistry {
     /// use atomscope_probe::Region;
     /// use atomscope_probe::actor_registry::ActorRegistry;
     /// use atomscope_probe::bus::TelemetryBus;
+    /// use atomscope_probe::dto::ActorStatus;
     ///
     /// let region = Region::builder("workers").actors(100).private().build()?;
     /// let actors = ActorRegistry::of(region.clone(), TelemetryBus::of(region));
-    /// actors.record_spawned("/user/worker-1".into(), None, "Worker".into());
+    /// actors.record_spawn(ActorStatus {
+    ///     path: "/user/worker-1".into(),
+    ///     parent: Some("/user".into()),
+    ///     actor_type: "Worker".into(),
+    ///     mailbox_depth: 0,
+    ///     spawned_at: "2026-01-01T00:00:00Z".into(),
+    ///     host: None,
+    /// });
     /// assert_eq!(actors.live_count(), 1);
     /// # Ok::<(), atomscope_probe::CreateError>(())
     /// ```
