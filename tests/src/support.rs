@@ -46,6 +46,15 @@ pub fn program(name: &str) -> PathBuf {
             build.arg("--release");
         }
         build.arg("--target-dir").arg(folder.parent().expect("the target folder"));
+        // What cargo says of the running package. With it, build scripts that ask for their own would run again, here and in
+        // the next call of cargo, and programs would be replaced while they run.
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in
+            names.filter(|name| of_package.iter().any(|start| name.to_string_lossy().starts_with(start)))
+        {
+            build.env_remove(name);
+        }
         let built = build.status().expect("cargo can be run");
         assert!(built.success(), "cargo could not build the workspace's programs");
         folder
