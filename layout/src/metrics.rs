@@ -397,6 +397,10 @@ pub fn vacate(slot: &[AtomicU64]) {
 /// `None` if the descriptor is not ready, holds what no writer stores, or changed meanwhile.
 pub fn read_between<T>(slot: Words<'_>, read: impl FnOnce(Metric) -> Option<T>) -> Option<T> {
     let before = slot.load(0);
+    // An empty slot is the one state that comes again: a metric may be registered and removed before the second look.
+    if before & READY == 0 {
+        return None;
+    }
     let found = read(read_descriptor(slot)?)?;
     fence(Ordering::Acquire);
     (slot.load(0) == before).then_some(found)

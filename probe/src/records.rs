@@ -362,6 +362,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        // In a forked child the record is its parent's, and another thread of the parent may have held the lock at the fork.
+        if !self.region.writer.is_of_this_process() {
+            return;
+        }
         OwnRecordWriter::new(self.words()).free();
         if let Some(name) = self.region.writer.registered().names.get_mut(self.number) {
             *name = None;
@@ -572,6 +576,20 @@ mod tests {
         let again = region.record::<Small>("one").unwrap();
         assert_eq!(names(), ["one"]);
         drop(again);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_forked_child_drops_a_handle_without_its_parents_lock_and_the_parent_keeps_the_record() {
+        let region = Region::builder("forked").actors(100).build().unwrap();
+        let mut records = [1, 2].map(|number| region.record::<Small>(&number.to_string()).ok());
+        let lock = region.writer.registered();
+        let code = crate::region_file::in_child(|| drop(records[0].take()));
+        drop(lock);
+        assert_eq!(code, 0);
+        assert_eq!(region.writer.reader().unwrap().own_records().list.len(), 2);
+        drop(records);
+        assert!(region.writer.reader().unwrap().own_records().list.is_empty());
     }
 
     #[test]

@@ -726,7 +726,8 @@ fn on_disk(dir: &Path) -> Result<bool, CreateError> {
 /// What a forked child ends with that calls `work`; an alarm ends it if it hangs.
 #[cfg(test)]
 pub(crate) fn in_child(work: impl FnOnce()) -> i32 {
-    // SAFETY: the child is as good a process as any for the tests' own work, and ends by `_exit`.
+    // SAFETY: the child has this thread only, and locks of others stay held. `work` takes none but those under test, and that of
+    // the allocator, which the C library makes usable after a fork. It ends by `_exit`, or by the alarm.
     let child = unsafe { libc::fork() };
     if child == 0 {
         // SAFETY: the call takes a number only.

@@ -74,11 +74,13 @@ impl TracingLayer {
                         None => self.counter(what, metadata).iter().for_each(Counter::inc),
                     };
                 }
-                0 => break,
+                0 => return self.count_first(what, metadata, address),
                 _ => {}
             }
         }
-        self.count_first(what, metadata, address);
+        if !is_of_probe(metadata) {
+            self.unlisted.inc();
+        }
     }
 
     fn slots_of(&self, address: usize) -> impl Iterator<Item = &Slot> {
@@ -100,23 +102,30 @@ impl TracingLayer {
                 return;
             }
         }
-        counter.iter().for_each(|_| self.unlisted.inc());
+        if counter.is_some() {
+            self.unlisted.inc();
+        }
     }
 
-    /// Registers the counter of a place, or finds it. `None` for what the probe itself says.
+    /// Registers the counter of a place, or finds it; that of all without room, if the region has none for it. `None` for what
+    /// the probe itself says.
     #[cold]
     fn counter(&self, what: What, metadata: &'static Metadata<'static>) -> Option<Counter> {
-        let target = metadata.target();
-        if target.starts_with("atomscope_probe") {
+        if is_of_probe(metadata) {
             return None;
         }
         let (name, help) = match what {
             What::Span => ("tracing.spans", "Spans of tracing that were begun"),
             What::Event => ("tracing.events", "Events of tracing"),
         };
-        let labels = [("level", metadata.level().as_str()), ("target", target)];
-        Some(self.region.counter_with(name, "1", help, &labels))
+        let labels = [("level", metadata.level().as_str()), ("target", metadata.target())];
+        let counter = self.region.counter_with(name, "1", help, &labels);
+        Some(if counter.held.is_listed() { counter } else { self.unlisted.clone() })
     }
+}
+
+fn is_of_probe(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("atomscope_probe")
 }
 
 impl<S: Subscriber> Layer<S> for TracingLayer {
@@ -190,7 +199,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             (0..3).for_each(|_| tracing::info!(target: "shop", "placed"));
         });
-        assert_eq!(counted(&region), [row("tracing.unlisted", "", "", 0)]);
+        assert_eq!(counted(&region), [row("tracing.unlisted", "", "", 3)]);
         let reader = region.writer.reader().unwrap();
         assert_eq!(reader.builtin(atomscope_layout::metrics::Builtin::MetricsUnlisted), 1);
     }

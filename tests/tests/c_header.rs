@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use atomscope_probe::Region;
-use atomscope_tests::support::dumps::{dump_of, golden_regions};
+use atomscope_tests::support::dumps::{Damage, dump_of, golden_regions};
 use atomscope_tests::support::{Node, wait_until};
 use serde_json::Value;
 
@@ -189,28 +189,15 @@ fn a_program_in_c_does_not_wait_at_a_pipe() {
 fn a_program_in_c_reads_damaged_regions_or_refuses_them() {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
     let program = compiled(folder.path(), true);
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut damage = Damage::default();
     let mut read = 0;
     for golden in golden_regions() {
         let sound = std::fs::read(&golden).expect("a golden region");
         for round in 0..10 {
-            let mut damaged = sound.clone();
-            let words = damaged.len() as u64 / 8;
-            // Half of the files keep their directory, so that what is behind it is read.
-            let first = if round % 2 == 0 { 512 } else { 1024 };
-            for _ in 0..1 << round {
-                let at = (first + random() % (words - first)) as usize * 8;
-                let value =
-                    [u64::MAX, (1 << 63) | (random() % 4), random() % 64, random()][random() as usize % 4];
-                damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            let mut damaged = damage.of(&sound, round);
+            if round == 0 {
+                damaged.truncate(damage.below(sound.len() as u64) as usize);
             }
-            damaged.truncate(if round == 0 { (random() % words) as usize * 8 } else { damaged.len() });
             let file = folder.path().join("damaged");
             std::fs::write(&file, &damaged).expect("a file in memory");
             let output = run(&program, &file);

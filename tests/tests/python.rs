@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use atomscope_probe::{Level, Region};
-use atomscope_tests::support::dumps::{all_events, decoded, dump_of, golden_regions, json_lines, same};
+use atomscope_tests::support::dumps::{
+    Damage, all_events, decoded, dump_of, golden_regions, json_lines, same,
+};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
 
@@ -360,38 +362,18 @@ print(json.dumps({'read': read}))
 #[ignore = "needs python3"]
 fn python_reads_damaged_regions_or_refuses_them() {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut damage = Damage::default();
     let mut files = Vec::new();
     for golden in golden_regions() {
         let sound = std::fs::read(&golden).expect("a golden region");
         for round in 0..12 {
-            let mut damaged = sound.clone();
-            let words = damaged.len() as u64 / 8;
-            // Half of the files keep their directory, so that what is behind it is read.
-            let first = if round % 2 == 0 { 512 } else { 1024 };
-            for _ in 0..1 << round {
-                let at = (first + random() % (words - first)) as usize * 8;
-                let value = match random() % 5 {
-                    0 => u64::MAX,
-                    1 => (1 << 63) | (random() % 4),
-                    2 => random() % 64,
-                    3 => random() & 0xff00_ffff,
-                    _ => random(),
-                };
-                damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
-            }
+            let damaged = damage.of(&sound, round);
             let file = folder.path().join(files.len().to_string());
             std::fs::write(&file, &damaged).expect("a file in memory");
             files.push(file);
             let cut = folder.path().join(format!("cut-{}", files.len()));
-            std::fs::write(&cut, &sound[..(random() % sound.len() as u64) as usize])
-                .expect("a file in memory");
+            let end = damage.below(sound.len() as u64) as usize;
+            std::fs::write(&cut, &sound[..end]).expect("a file in memory");
             files.push(cut);
         }
     }

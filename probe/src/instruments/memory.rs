@@ -371,8 +371,9 @@ fn open_task_map(number: usize, entries: usize) {
     }
 }
 
-fn task_maps() -> impl Iterator<Item = TaskMap<'static>> {
-    let made = TASKS.iter().map_while(AtomicCell::load).map(WriterMemory::words);
+/// The maps that there are, from this number on.
+fn task_maps(from: usize) -> impl Iterator<Item = TaskMap<'static>> {
+    let made = TASKS.iter().skip(from).map_while(AtomicCell::load).map(WriterMemory::words);
     made.filter(|words| !words.is_empty()).map(TaskMap::new)
 }
 
@@ -393,7 +394,7 @@ fn insert_task(task: u64, target: Target) -> bool {
 
 /// True for one of several threads that remove it.
 fn remove_task(task: u64, target: Target) -> bool {
-    task_maps().any(|map| map.remove(task, target))
+    task_maps(0).any(|map| map.remove(task, target))
 }
 
 /// What a task has.
@@ -407,16 +408,28 @@ pub(crate) enum Found {
 
 /// What the task with this number has. A line or two of the map, and the cell's line.
 pub(crate) fn find(task: u64) -> Option<Found> {
-    let found = |target: Target| {
-        let instruments: &'static Instruments = ALL.get(target.region as usize)?.get()?;
-        if let Some(class) = target.cell.checked_sub(CLASS_ONLY) {
-            return Some(Found::Class(instruments, class as u16));
-        }
-        let cell = instruments.cells().cell(target.cell as usize)?;
-        let is_it = cell.task().load(Ordering::Relaxed) == task;
-        is_it.then_some(Found::Cell(At { instruments, cell }))
-    };
-    task_maps().find_map(|map| map.find(task, found))
+    // The first map without a loop: this is on the way of each message whose handler awaits.
+    let first = TASKS.first()?.load()?.words();
+    let in_first =
+        if first.is_empty() { None } else { TaskMap::new(first).find(task, |target| found(task, target)) };
+    in_first.or_else(|| find_further(task))
+}
+
+#[cold]
+fn find_further(task: u64) -> Option<Found> {
+    task_maps(1).find_map(|map| map.find(task, |target| found(task, target)))
+}
+
+/// What an entry of the map leads to. `None` if its cell is another task's by now.
+#[inline]
+fn found(task: u64, target: Target) -> Option<Found> {
+    let instruments: &'static Instruments = ALL.get(target.region as usize)?.get()?;
+    if let Some(class) = target.cell.checked_sub(CLASS_ONLY) {
+        return Some(Found::Class(instruments, class as u16));
+    }
+    let cell = instruments.cells().cell(target.cell as usize)?;
+    let is_it = cell.task().load(Ordering::Relaxed) == task;
+    is_it.then_some(Found::Cell(At { instruments, cell }))
 }
 
 /// An actor of a plan for several has reported its stop, in its own task.

@@ -26,7 +26,7 @@ pub(crate) struct Held {
 
 impl Held {
     /// Whether the metric was not refused.
-    #[cfg(feature = "metrics")]
+    #[cfg(any(feature = "metrics", feature = "tracing-layer"))]
     pub(crate) fn is_listed(&self) -> bool {
         self.series.is_some()
     }

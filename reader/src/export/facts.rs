@@ -137,6 +137,10 @@ pub fn of_node(observed: &Observed<'_>, events: Option<&EventCounts>, selection:
     if selection.top > 0 {
         actors(out, observed.snapshot, selection);
     }
+    for (what, count) in std::mem::take(&mut out.left_out) {
+        let help = "Samples that were left out, by what they are or by what is wrong with them.";
+        out.add("atomscope_export_left_out", help, Kind::Gauge, label("what", what), Value::Whole(count));
+    }
     families
 }
 
@@ -163,12 +167,20 @@ fn shared(out: &mut Families, snapshot: &Snapshot, events: Option<&EventCounts>,
     }
     if attached.has_any(&[Attachment::ClusterState]) {
         let cluster = &subsystems.cluster;
+        // Members that are missing in the document, or could not be read, are not known to be absent.
+        let is_whole = subsystems.documents_unreadable == 0 && subsystems.rows_dropped == 0;
+        let is_known = is_whole && !cluster.members.is_empty();
         let up = cluster.members.iter().filter(|member| member.status.eq_ignore_ascii_case("up")).count();
-        out.gauge(&name("cluster_members_up"), "Cluster members currently Up", whole(up));
-        let help = "Cluster members currently unreachable";
-        out.gauge(&name("cluster_unreachable"), help, whole(cluster.unreachable.len()));
-        let help = "Whether this node knows a leader of the cluster.";
-        out.gauge("atomscope_cluster_has_leader", help, Value::Whole(cluster.leader.is_some().into()));
+        if is_whole {
+            out.gauge(&name("cluster_members_up"), "Cluster members currently Up", whole(up));
+            let help = "Cluster members currently unreachable";
+            out.gauge(&name("cluster_unreachable"), help, whole(cluster.unreachable.len()));
+        }
+        if is_known {
+            let help = "Whether this node knows a leader of the cluster.";
+            let has_leader = Value::Whole(cluster.leader.is_some().into());
+            out.gauge("atomscope_cluster_has_leader", help, has_leader);
+        }
     }
     if let Some(events) = events {
         let kinds = ["added", "updated", "removed", "unreachable", "reachable"];
@@ -466,7 +478,7 @@ const OWN_SERIES: usize = 1024;
 
 /// The application's own metrics, by their own names.
 fn application(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
-    let is_own = |metric: &&Metric| !metric.is_builtin && !metric.name.starts_with(OF_JOURNALS);
+    let is_own = |metric: &&Metric| !metric.is_builtin && metric.name != OF_JOURNALS;
     let own = snapshot.metrics.iter().filter(is_own).collect();
     for metric in out.limited("metrics", selection.limit.max(OWN_SERIES), own) {
         described(out, metric, &own_name(&metric.name, &metric.unit, selection), selection);

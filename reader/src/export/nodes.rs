@@ -224,7 +224,12 @@ impl Nodes {
         }
         for target in &self.targets {
             if let Target::File(path) = target {
-                found.extend(RegionSummary::read(path, None, self.search.max_bytes));
+                match RegionSummary::read(path, None, self.search.max_bytes) {
+                    Ok(summary) => found.push(summary),
+                    // It may come later.
+                    Err(_) if !path.exists() => {}
+                    Err(_) => unreadable += 1,
+                }
             }
         }
         if is_full {

@@ -171,23 +171,13 @@ impl Prometheus {
     }
 
     fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
-        let labels = labels(node, &observed.snapshot.identity, &self.labels);
+        let labels = labels_of(node, &observed.snapshot.identity, &self.labels);
         let state = self.nodes.entry(node.number).or_insert_with(|| State::new(node, &self.labels));
         // The system's name may come later than the node, and it may be redacted.
         state.names.labels = labels;
         let wants_events = EventCounts::are_wanted(observed.snapshot);
         state.wants_events = Some(wants_events);
-        let mut families = of_node(observed, wants_events.then_some(&state.events), &self.selection);
-        for (what, count) in std::mem::take(&mut families.left_out) {
-            let help = "Samples that were left out, because there are more than the limit allows.";
-            families.add(
-                "atomscope_export_left_out",
-                help,
-                Kind::Gauge,
-                label("what", what),
-                Value::Whole(count),
-            );
-        }
+        let families = of_node(observed, wants_events.then_some(&state.events), &self.selection);
         Collected { number: node.number, names: state.names.clone(), families: families.into_list() }
     }
 }
@@ -203,7 +193,7 @@ impl Names {
 
 impl State {
     fn new(node: &Node<'_>, more: &Labels) -> Self {
-        let labels = labels(node, node.region.identity(), more);
+        let labels = labels_of(node, node.region.identity(), more);
         let file = node.region.shown_path();
         let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
         let names = Names { labels, file, with_file: false };
@@ -212,7 +202,7 @@ impl State {
 }
 
 /// The labels that all samples of a node get.
-fn labels(node: &Node<'_>, identity: &Identity, more: &Labels) -> Labels {
+fn labels_of(node: &Node<'_>, identity: &Identity, more: &Labels) -> Labels {
     let mut labels: Labels = vec![
         ("node".into(), identity.node.clone()),
         ("system".into(), identity.system.clone().unwrap_or_default()),
@@ -276,15 +266,15 @@ impl Exporter for Prometheus {
 }
 
 impl Exposition {
-    /// The families of one snapshot, with the labels of its node.
+    /// The families of one snapshot, with the labels of its node; without counts of events, since none were read.
     pub fn of_snapshot(
         node: &Node<'_>,
         observed: &Observed<'_>,
         selection: Selection,
         labels: Labels,
     ) -> Self {
-        let Collected { names, families, .. } = Prometheus::new(selection, labels).of(node, observed);
-        Self(vec![Labelled { labels: names.all(), families }])
+        let families = of_node(observed, None, &selection).into_list();
+        Self(vec![Labelled { labels: labels_of(node, &observed.snapshot.identity, &labels), families }])
     }
 
     /// Writes the families as text.

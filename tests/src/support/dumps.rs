@@ -152,3 +152,47 @@ pub fn golden_regions() -> Vec<PathBuf> {
     let files = folders.flat_map(|folder| entries(&folder));
     files.filter(|file| file.extension() == Some("raw".as_ref())).collect()
 }
+
+/// Damages regions, each time in the same ways.
+#[derive(Debug)]
+pub struct Damage(u64);
+
+impl Default for Damage {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Damage {
+    /// A number of a fixed sequence, below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.random() % end
+    }
+
+    /// A copy of a sound region in which 2 to the power of `round` words have other values.
+    pub fn of(&mut self, sound: &[u8], round: u32) -> Vec<u8> {
+        let mut damaged = sound.to_vec();
+        let words = damaged.len() as u64 / 8;
+        // Half of the regions keep their directory, so that what is behind it is read.
+        let first = if round.is_multiple_of(2) { 512 } else { 1024 };
+        for _ in 0..1 << round {
+            let at = (first + self.below(words - first)) as usize * 8;
+            let value = match self.below(5) {
+                0 => u64::MAX,
+                1 => (1 << 63) | self.below(4),
+                2 => self.below(64),
+                3 => self.random() & 0xff00_ffff,
+                _ => self.random(),
+            };
+            damaged[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        damaged
+    }
+
+    fn random(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}

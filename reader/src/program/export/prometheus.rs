@@ -28,19 +28,19 @@ use crate::program::values::parse_interval;
 WHO is a pid, PID/SYSTEM, a file or a name, as of all commands; it may be given several times. Without it, all nodes of this \
 machine are exported.
 
-GET /metrics answers in the text format 0.0.4, or in OpenMetrics 1.0 if the request asks for it, and packed with gzip if the \
-request allows it. GET /healthz answers `ok` while the exporter works. There is nothing else, and nothing that could be written.
+GET /metrics answers in the text format 0.0.4, or in OpenMetrics 1.0 if the request asks for it, and compressed with gzip if \
+the request allows it. GET /healthz answers `ok` while the exporter works. Other paths answer 404, and no request changes anything.
 
 Every sample of a node has the labels node, system and pid. The pid is the one that this program sees: in several containers \
-the processes themselves may all have pid 1. Nodes for which all three are equal get region_file too.
+the processes themselves may all have pid 1. If two nodes have the same three, each also gets the label region_file.
 The metrics of atomr-telemetry's exporter have the same names (atomr_actors_live and so on), all others begin with atomscope_, \
 and the application's own metrics and records have their own names. Times are in seconds.
 
-How many series there are is bounded: totals, classes, and instances of which there are few (journals, shard regions, leases, \
-workers), at most --limit of each. atomscope_export_left_out counts what was left out.
+The number of series is bounded: of classes, journals, shard regions, leases and workers there are at most --limit each, and of \
+the application's own series at most 1024 for each node. atomscope_export_left_out counts what was left out.
 
-A node that has ended is gone at once. Its last counts and histograms are told for a minute more, with ended=\"1\", and \
-atomscope_node_ended{how} tells for 15 minutes how it ended.
+When a node ends, its gauges vanish at once. Its counters and histograms are exported for 60 s after the first scrape that has \
+them, with ended=\"1\", and atomscope_node_ended{how} says for 15 minutes how it ended.
 
 The address is local unless --listen names another one. Then protect it: a token from --token-file or from the environment \
 variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS. A connection is closed after 10 s, \
@@ -60,7 +60,7 @@ pub struct PrometheusArgs {
     #[cfg(feature = "export")]
     #[command(flatten)]
     pub server: ServerArgs,
-    /// Serve nothing, and write this file at each interval instead, at once as a whole. The name should end in .prom.
+    /// Serve nothing, and replace this file atomically at each interval instead. The name should end in .prom.
     #[cfg_attr(feature = "export", arg(long, value_name = "FILE", conflicts_with_all = ["listen", "tls_cert", "token_file"]))]
     #[cfg_attr(not(feature = "export"), arg(long, value_name = "FILE", required = true))]
     pub textfile: Option<PathBuf>,

@@ -260,7 +260,7 @@ where
 
 async fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "there is nothing to write here\n");
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -276,7 +276,7 @@ async fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<B
             if Duration::from_nanos(since) < WORKS {
                 plain(StatusCode::OK, "ok\n")
             } else {
-                plain(StatusCode::SERVICE_UNAVAILABLE, "the exporter does not come back from its nodes\n")
+                plain(StatusCode::SERVICE_UNAVAILABLE, "the exporter has not looked at its nodes for 10 s\n")
             }
         }
         "/" => plain(StatusCode::OK, "atomscope: see /metrics and /healthz\n"),

@@ -7,7 +7,7 @@ use atomscope::export::exporter::Exporter;
 use atomscope::export::facts::{BOUNDED, Selection};
 use atomscope::export::family::{Buckets, Labels};
 use atomscope::export::nodes::Nodes;
-use atomscope::find::Target;
+use atomscope::find::{FindError, Target};
 use atomscope::layout::instances::Domain;
 use atomscope::text::clean;
 use clap::{Args, ValueEnum};
@@ -67,6 +67,10 @@ impl WhatArgs {
 /// The nodes that these arguments name.
 pub fn nodes(search_args: &SearchArgs, who: &[OsString]) -> Result<Nodes, Failure> {
     let mut targets: Vec<Target> = who.iter().map(|who| Target::parse(who)).collect();
+    // The export waits for nodes that are not there yet, but no process ever has such a number.
+    if let Some(Target::NoProcess(digits)) = targets.iter().find(|who| matches!(who, Target::NoProcess(_))) {
+        return Err(FindError::NoProcess(digits.clone()).into());
+    }
     match (&search_args.region, who) {
         (Some(_), [_, ..]) => {
             return Err(Failure::usage("WHO and --region both name a node; give only one of them"));
