@@ -2357,10 +2357,11 @@ def _main() -> None:
             else:
                 for event in node.events(follow=arguments.follow, from_first=arguments.first):
                     print(json.dumps(event.to_dict()), flush=arguments.follow)
+    except BrokenPipeError:
+        # Who reads the output has seen enough. Nothing is left to be written at the end of the program, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, Refused) as why:
         sys.exit(f"{arguments.who}: {why}")
-    except BrokenPipeError:
-        pass
 
 
 if __name__ == "__main__":

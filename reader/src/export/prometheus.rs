@@ -212,10 +212,6 @@ fn labels_of(node: &Node<'_>, identity: &Identity, more: &Labels) -> Labels {
     labels
 }
 
-fn label(name: &'static str, value: String) -> Labels {
-    vec![(name.into(), value)]
-}
-
 impl Exporter for Prometheus {
     fn node_started(&mut self, node: &Node<'_>) -> io::Result<()> {
         self.nodes.insert(node.number, State::new(node, &self.labels));

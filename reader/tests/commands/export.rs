@@ -367,6 +367,15 @@ fn rows_that_documents_dropped_are_a_count_that_never_falls() {
     };
     let counted = |name: &str| name.starts_with("atomscope_documents_rows_dropped_total{");
     assert_eq!(value(&rows), value(&counted));
+    // Rows of the cluster are missing, so its members are not known; and no event was read, so none was counted.
+    for name in [
+        "atomr_cluster_members_up",
+        "atomr_cluster_unreachable",
+        "atomr_cluster_member_events",
+        "events_lost",
+    ] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
 }
 
 #[test]
@@ -414,6 +423,13 @@ fn who_chooses_nodes_and_the_limit_bounds_their_rows() {
     assert!(text.contains(&left_out), "{text}");
     assert_eq!(text.matches("\natomscope_class_actors{").count(), 1);
     assert!(!text.contains("atomr_mailbox_depth"), "{text}");
+    // A file that is no region is counted, and one that is not there may come.
+    let (damaged, missing) = (dir.join("damaged"), dir.join("missing"));
+    fs::write(&damaged, [7; 5000]).unwrap();
+    let server = Server::start(&dir, &[damaged.to_str().unwrap(), missing.to_str().unwrap()]);
+    server.until(|text| text.contains("\natomscope_export_regions_unreadable 1\n"));
+    let digits = "9".repeat(30);
+    assert!(dir.run(["export", "prometheus", &digits]).failed(1).contains(&digits));
 }
 
 #[test]
