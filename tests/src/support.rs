@@ -55,8 +55,9 @@ pub fn program(name: &str) -> PathBuf {
         {
             build.env_remove(name);
         }
-        let built = build.status().expect("cargo can be run");
-        assert!(built.success(), "cargo could not build the workspace's programs");
+        let built = build.output().expect("cargo can be run");
+        let errors = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "cargo could not build the workspace's programs: {errors}");
         folder
     });
     folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
