@@ -187,6 +187,7 @@ pub fn coarse(ticks: u64, number: u64) -> u64 {
 }
 
 /// The ticks of a cell's `since`, whose low bits are no time.
+#[inline]
 pub fn stamp(since: u64) -> u64 {
     since & !COARSE_LOW
 }

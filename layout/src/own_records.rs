@@ -16,7 +16,7 @@
 //! let memory = [const { AtomicU64::new(0) }; RECORD_WORDS];
 //! let writer = OwnRecordWriter::new(&memory);
 //! writer.claim(3, "EURUSD");
-//! writer.publish(&[10, 4711]); // the stamp, then the payload
+//! writer.publish(10, |payload| payload.put(0, &4711u64.to_le_bytes()));
 //! let record = own_records::read(Words::new(&memory))?.ok_or("free")?;
 //! assert_eq!((record.kind, record.name.as_deref(), record.published), (3, Some("EURUSD"), 1));
 //! assert_eq!((record.stamp, record.payload[0]), (10, 4711));
@@ -31,7 +31,7 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 use crate::names::put_text;
 use crate::seqlock::{self, Unreadable};
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::words::{self, WORD, Words, prefix};
+use crate::words::{self, Packing, WORD, Words, prefix};
 
 /// Bytes of a record's payload, at most.
 pub const PAYLOAD_BYTES: usize = 1024;
@@ -84,13 +84,13 @@ pub struct FieldRecord {
     pub text: [u8; KIND_TEXT_BYTES],
 }
 
-/// What follows the payload of a record.
+/// An own record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct OwnRecord {
     /// The sequence of the seqlock, which guards all but `lost`.
     pub sequence: u64,
-    /// The stamp of the newest publish.
+    /// The stamp of the newest publish, or up to some tens of milliseconds earlier.
     pub stamp: u64,
     /// The fields of its kind.
     pub payload: [u64; PAYLOAD_BYTES / WORD],
@@ -464,21 +464,30 @@ impl<'a> OwnRecordWriter<'a> {
         seqlock::write(self.0, record.get(1..).unwrap_or_default());
     }
 
-    /// Publishes: a stamp, then the payload. Wait-free.
-    #[inline]
-    pub fn publish(&self, stamp_and_payload: &[u64]) {
-        seqlock::write(self.0.get(..KIND).unwrap_or_default(), stamp_and_payload);
+    /// Publishes at this stamp; `pack` packs the payload. Wait-free.
+    #[inline(always)]
+    pub fn publish(&self, stamp: u64, pack: impl FnOnce(&mut Packing<'_>)) {
+        seqlock::write_with(self.0.get(..KIND).unwrap_or_default(), |words| store(words, stamp, pack));
     }
 
     /// As [`Self::publish`], for a record that any thread may publish. False, and the loss is counted, while another thread
     /// publishes. Wait-free.
-    #[inline]
-    pub fn publish_shared(&self, stamp_and_payload: &[u64]) -> bool {
-        let done = seqlock::write_shared(self.0.get(..KIND).unwrap_or_default(), stamp_and_payload);
+    #[inline(always)]
+    pub fn publish_shared(&self, stamp: u64, pack: impl FnOnce(&mut Packing<'_>)) -> bool {
+        let record = self.0.get(..KIND).unwrap_or_default();
+        let done = seqlock::write_shared_if(record, |_| true, |words| store(words, stamp, pack));
         if let (false, Some(lost)) = (done, self.0.get(LOST)) {
             lost.fetch_add(1, Ordering::Relaxed);
         }
         done
+    }
+}
+
+#[inline(always)]
+fn store(words: &[AtomicU64], stamp: u64, pack: impl FnOnce(&mut Packing<'_>)) {
+    if let Some((first, payload)) = words.split_first() {
+        first.store(stamp, Ordering::Relaxed);
+        words::pack(payload, pack);
     }
 }
 
@@ -548,6 +557,10 @@ mod tests {
         (0..RECORD_WORDS).map(|_| AtomicU64::new(0)).collect()
     }
 
+    fn words(values: &[u64]) -> impl Fn(&mut Packing<'_>) {
+        |payload| payload.put(0, values.as_bytes())
+    }
+
     #[allow(clippy::unwrap_used, reason = "it is a test's")]
     fn record(memory: &[AtomicU64]) -> Option<Found> {
         read(Words::new(memory)).unwrap()
@@ -563,7 +576,7 @@ mod tests {
             let claimed = record(&memory).unwrap();
             assert_eq!((claimed.kind, claimed.published, claimed.payload[127]), (u64::from(round), 0, 0));
             assert!(!writer.is_free());
-            (1..=3).for_each(|value| writer.publish(&[value, value + 1, value + 2]));
+            (1..=3).for_each(|value| writer.publish(value, words(&[value + 1, value + 2])));
             let found = record(&memory).unwrap();
             assert_eq!((found.published, found.stamp, found.lost), (3, 3, 0));
             assert_eq!((found.payload[0], found.payload[1], found.payload[2]), (4, 5, 0));
@@ -578,9 +591,9 @@ mod tests {
         let memory = memory();
         let writer = OwnRecordWriter::new(&memory);
         writer.claim(0, "a");
-        assert!(writer.publish_shared(&[1, 2]));
+        assert!(writer.publish_shared(1, words(&[2])));
         memory[0].fetch_add(1, Ordering::Relaxed);
-        assert!(!writer.publish_shared(&[3, 4]));
+        assert!(!writer.publish_shared(3, words(&[4])));
         assert_eq!(read(Words::new(&memory)), Err(Unreadable::Busy));
         assert!(!writer.is_free());
         memory[0].fetch_add(1, Ordering::Relaxed);
@@ -593,7 +606,7 @@ mod tests {
         let memory = memory();
         let writer = OwnRecordWriter::new(&memory);
         writer.claim(0, &"x".repeat(100));
-        writer.publish(&[u64::MAX; 400]);
+        writer.publish(1, words(&[u64::MAX; 400]));
         let found = record(&memory).unwrap();
         assert_eq!((found.kind, found.name.unwrap().len()), (0, RECORD_NAME_BYTES));
     }

@@ -908,7 +908,7 @@ impl<'a> HeaderWriter<'a> {
             held.iter().zip(note).all(|(word, noted)| word.load(Ordering::Relaxed) == noted)
         };
         // If it is not replaced, another thread has just replaced it, or is doing so.
-        let _ = seqlock::write_shared_if(self.words(header::END), &none, is_it);
+        let _ = seqlock::write_shared_if(self.words(header::END), is_it, |end| words::store(end, &none));
     }
 
     /// Whether the region is closed.

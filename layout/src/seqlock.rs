@@ -63,11 +63,17 @@ pub enum Unreadable {
 
 /// Writes `record`. Only the owner of the cell may call this. Wait-free.
 pub fn write(cell: &[AtomicU64], record: &[u64]) {
+    write_with(cell, |words| words::store(words, record));
+}
+
+/// As [`write()`]; `store` stores the words of the record, in any order and relaxed.
+#[inline(always)]
+pub fn write_with(cell: &[AtomicU64], store: impl FnOnce(&[AtomicU64])) {
     let Some((sequence, words)) = cell.split_first() else { return };
     let at_rest = sequence.load(Ordering::Relaxed) & !1;
     sequence.store(at_rest.wrapping_add(1), Ordering::Relaxed);
     fence(Ordering::Release);
-    words::store(words, record);
+    store(words);
     sequence.store(at_rest.wrapping_add(2), Ordering::Release);
 }
 
@@ -75,13 +81,18 @@ pub fn write(cell: &[AtomicU64], record: &[u64]) {
 /// Wait-free.
 #[must_use]
 pub fn write_shared(cell: &[AtomicU64], record: &[u64]) -> bool {
-    write_shared_if(cell, record, |_| true)
+    write_shared_if(cell, |_| true, |words| words::store(words, record))
 }
 
 /// As [`write_shared`], if the record in the cell is the one to replace: `is_it` gets its words, which nobody else changes
-/// meanwhile. False, and nothing is written, if it is not.
+/// meanwhile. False, and nothing is written, if it is not. `store` stores the words of the record, in any order and relaxed.
+#[inline(always)]
 #[must_use]
-pub fn write_shared_if(cell: &[AtomicU64], record: &[u64], is_it: impl FnOnce(&[AtomicU64]) -> bool) -> bool {
+pub fn write_shared_if(
+    cell: &[AtomicU64],
+    is_it: impl FnOnce(&[AtomicU64]) -> bool,
+    store: impl FnOnce(&[AtomicU64]),
+) -> bool {
     let Some((sequence, words)) = cell.split_first() else { return false };
     let at_rest = sequence.load(Ordering::Relaxed);
     let claimed = at_rest & 1 == 0
@@ -97,7 +108,7 @@ pub fn write_shared_if(cell: &[AtomicU64], record: &[u64], is_it: impl FnOnce(&[
         return false;
     }
     fence(Ordering::Release);
-    words::store(words, record);
+    store(words);
     sequence.store(at_rest.wrapping_add(2), Ordering::Release);
     true
 }

@@ -16,7 +16,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering};
 use crate::words::{WORD, Words};
 
 /// Asks the processor to load the line of this word into its cache. It is a hint: nothing is read. Nothing happens on other
@@ -34,6 +34,55 @@ pub fn prefetch(word: &AtomicU64) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = word;
+}
+
+/// Stores the whole words of these bytes, as relaxed stores of each word would, with wider registers where the processor has
+/// them. Words that do not fit are dropped.
+#[inline(always)]
+pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
+    let words = to.len().min(bytes.len() / WORD);
+    #[cfg(all(target_arch = "x86_64", not(miri), not(atomscope_loom)))]
+    let stored = {
+        let turns = words / 4;
+        if turns > 0 {
+            // SAFETY:
+            // - the loop reads and writes `turns * 32` bytes from the starts of `bytes` and `to`, and both have as many;
+            // - `bytes` are initialised and nobody changes them meanwhile; `to` are atomics, which any thread may store to
+            //   through a shared reference;
+            // - it stores what relaxed stores of the words would. That the processor may split a store of two words is no
+            //   difference for a reader: it loads the words one after the other anyway. Stores before it and behind it in the
+            //   program are not passed by it, since this processor never reorders stores, and the compiler takes the block
+            //   for one that may access any memory;
+            // - the instructions are part of SSE2, which every x86-64 processor has, and need no alignment;
+            // - no stack is used, the flags are declared as changed, and so are all registers.
+            unsafe {
+                core::arch::asm!(
+                    "2:",
+                    "movups {a}, xmmword ptr [{from} + {at}]",
+                    "movups {b}, xmmword ptr [{from} + {at} + 16]",
+                    "movups xmmword ptr [{to} + {at}], {a}",
+                    "movups xmmword ptr [{to} + {at} + 16], {b}",
+                    "add {at}, 32",
+                    "cmp {at}, {end}",
+                    "jb 2b",
+                    from = in(reg) bytes.as_ptr(),
+                    to = in(reg) to.as_ptr(),
+                    end = in(reg) turns * 32,
+                    at = inout(reg) 0usize => _,
+                    a = out(xmm_reg) _,
+                    b = out(xmm_reg) _,
+                    options(nostack),
+                );
+            }
+        }
+        turns * 4
+    };
+    #[cfg(not(all(target_arch = "x86_64", not(miri), not(atomscope_loom))))]
+    let stored = 0;
+    let rest = bytes.get(stored * WORD..).unwrap_or_default().chunks_exact(WORD);
+    for (word, value) in to.iter().skip(stored).zip(rest) {
+        word.store(value.first_chunk().map_or(0, |value| u64::from_le_bytes(*value)), Ordering::Relaxed);
+    }
 }
 
 /// Words, and the keeper that keeps them valid.

@@ -11,6 +11,7 @@ use atomscope_layout::own_records::{KIND_FIELDS, KIND_WORDS, OwnRecordWriter};
 use atomscope_layout::sync::Ordering;
 use proptest::prelude::*;
 use serde_json::json;
+use zerocopy::IntoBytes;
 
 use support::Region;
 use support::own_records::{BOOK, fill};
@@ -155,8 +156,7 @@ proptest! {
         let region = filled();
         let stride = region.map.records.stride;
         let slot = &region.section(region.map.records)[..stride];
-        let record: Vec<u64> = std::iter::once(stamp).chain(words.iter().copied()).collect();
-        OwnRecordWriter::new(slot).publish(&record);
+        OwnRecordWriter::new(slot).publish(stamp, |payload| payload.put(0, words.as_bytes()));
         let found = read(&region);
         prop_assert_eq!(found.list[0].published, 2);
         match field(&found, 0) {

@@ -1,12 +1,13 @@
-//! The coarse clock of a process: a word that the sampler's thread stores, every [`TICK`] once an actor is instrumented.
+//! The coarse clock of a process: a word that the sampler's thread stores, every [`TICK`] once an actor is instrumented or a
+//! record is made.
 //!
-//! A handler's beginning and end read this word instead of the processor's counter, which takes as long as all the rest of
-//! counting a message. All regions of a process have the same clock, so one word serves them.
+//! A handler's beginning and end, and the publishing of a record, read this word instead of the processor's counter, which
+//! takes as long as all the rest. All regions of a process have the same clock, so one word serves them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use atomscope_layout::cells::{coarse, next_coarse};
+use atomscope_layout::cells::{coarse, next_coarse, stamp};
 use atomscope_layout::sync::AtomicU64;
 use crossbeam_utils::CachePadded;
 
@@ -20,6 +21,12 @@ static IS_USED: AtomicBool = AtomicBool::new(false);
 #[inline(always)]
 pub(crate) fn now() -> u64 {
     NOW.load(Ordering::Relaxed)
+}
+
+/// The time of the last tick, in ticks of the region's clock. One load.
+#[inline(always)]
+pub(crate) fn time() -> u64 {
+    stamp(now())
 }
 
 /// Whether the clock ticks.

@@ -9,7 +9,7 @@ use atomscope_layout::event::{
 };
 use atomscope_layout::limits::ACTOR_TEXT_BYTES;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::words::{store, store_text};
+use atomscope_layout::words::{pack, store, store_text};
 
 use crate::records::{Record, RecordError};
 use crate::region::Region;
@@ -137,19 +137,19 @@ impl<R: Record> RecordEvents<R> {
         let writer = &self.topic.region.writer;
         let stamp = writer.stamp(0);
         let bytes = R::KIND.bytes as u16;
-        record.with_words(stamp, |words| {
-            let payload = words.get(1..).unwrap_or_default();
-            if self.topic.name == 0 {
-                return self.topic.publish_bytes(stamp, level, self.kind, payload, bytes);
+        if self.topic.name == 0 {
+            let payload = [const { AtomicU64::new(0) }; EVENT_PAYLOAD_BYTES / 8];
+            pack(&payload, |payload| record.pack(payload));
+            let payload = payload.map(AtomicU64::into_inner);
+            return self.topic.publish_bytes(stamp, level, self.kind, &payload, bytes);
+        }
+        let text_bytes = [0, 0, bytes, 0, 0];
+        let head = EventHead { text_bytes, ..self.topic.head(stamp, level, self.kind) };
+        writer.publish_with(|slot: &[AtomicU64]| {
+            if let Some((to, text_words)) = slot.split_first_chunk::<EVENT_HEAD_WORDS>() {
+                store(to, &head.words());
+                pack(text_words, |payload| record.pack(payload));
             }
-            let text_bytes = [0, 0, bytes, 0, 0];
-            let head = EventHead { text_bytes, ..self.topic.head(stamp, level, self.kind) };
-            writer.publish_with(|slot: &[AtomicU64]| {
-                if let Some((to, text_words)) = slot.split_first_chunk::<EVENT_HEAD_WORDS>() {
-                    store(to, &head.words());
-                    store(text_words, payload);
-                }
-            });
         });
     }
 }

@@ -81,8 +81,6 @@ mod clock_samples;
 pub mod cluster;
 #[cfg(feature = "cluster-metrics")]
 pub mod cluster_metrics;
-#[cfg(feature = "atomr")]
-#[cfg_attr(not(feature = "instruments"), allow(dead_code, reason = "nothing is instrumented without it"))]
 mod coarse;
 #[cfg(feature = "atomr")]
 pub mod ddata;

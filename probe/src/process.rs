@@ -299,7 +299,6 @@ impl Process {
 }
 
 /// Wakes the sampler, which has to do something earlier than it expects.
-#[cfg(feature = "instruments")]
 pub(crate) fn wake_sampler() {
     if let Some(sampler) = &this().lock().sampler {
         sampler.unpark();

@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use atomscope_layout::metrics::Builtin;
 
-#[cfg(feature = "atomr")]
 use crate::clock::Clock;
-#[cfg(feature = "atomr")]
 use crate::coarse;
 use crate::ending::Cause;
 use crate::environment::warn;
@@ -26,7 +24,6 @@ pub(crate) fn open(writer: &Arc<RegionWriter>) {
     let process = process::this();
     let mut state = process.lock();
     Process::add_open(&mut state, writer);
-    #[cfg(feature = "atomr")]
     if coarse::is_used() {
         // No sampler ticks while no region is open.
         coarse::tick(writer.clock.ticks());
@@ -66,7 +63,6 @@ pub(crate) fn start(process: &'static Process, state: &mut State) -> Option<Stri
 
 fn beat(process: &'static Process) {
     let mut next = Instant::now();
-    #[cfg(feature = "atomr")]
     let mut clock: Option<Clock> = clock_of(&opened(process));
     loop {
         // A process that was stopped for a while does not beat faster afterwards.
@@ -80,7 +76,6 @@ fn beat(process: &'static Process) {
             if rest.is_zero() {
                 break;
             }
-            #[cfg(feature = "atomr")]
             let rest = match clock.filter(|_| coarse::is_used()) {
                 Some(clock) => {
                     coarse::tick(clock.ticks());
@@ -91,10 +86,7 @@ fn beat(process: &'static Process) {
             thread::park_timeout(rest);
         }
         let open = opened(process);
-        #[cfg(feature = "atomr")]
-        {
-            clock = clock_of(&open).or(clock);
-        }
+        clock = clock_of(&open).or(clock);
         let missed = process.take_missed();
         for writer in open {
             if writer.is_closing() {
@@ -118,7 +110,6 @@ fn opened(process: &Process) -> Vec<Arc<RegionWriter>> {
 }
 
 /// The clock, which all regions of a process share.
-#[cfg(feature = "atomr")]
 fn clock_of(open: &[Arc<RegionWriter>]) -> Option<Clock> {
     open.first().map(|writer| writer.clock)
 }

@@ -1,6 +1,7 @@
 //! Own records in a region, for tests that read one.
 
 use atomscope_layout::own_records::{Elements, FieldShape, FieldType, KindShape, OwnRecordWriter, describe};
+use zerocopy::IntoBytes;
 
 use super::Region;
 
@@ -43,14 +44,7 @@ pub fn fill(region: &Region) {
     writers.iter().zip(["EURUSD", "USDJPY"]).for_each(|(writer, name)| writer.claim(0, name));
     let symbol = u64::from_le_bytes(*b"EURUSD\0\0");
     let changes = u64::from(0.1f32.to_bits()) | u64::from((-2.5f32).to_bits()) << 32;
-    // A stamp, then the payload: the depth is 7, the book is open, the side is the ask, the drift is -3.
-    writers[0].publish(&[
-        4,
-        1.25f64.to_bits(),
-        7 | 1 << 32 | 1 << 40,
-        changes,
-        symbol,
-        0,
-        u64::from(-3i16 as u16),
-    ]);
+    // The depth is 7, the book is open, the side is the ask, the drift is -3.
+    let payload = [1.25f64.to_bits(), 7 | 1 << 32 | 1 << 40, changes, symbol, 0, u64::from(-3i16 as u16)];
+    writers[0].publish(4, |bytes| bytes.put(0, payload.as_bytes()));
 }
