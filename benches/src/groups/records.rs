@@ -30,22 +30,21 @@ fn of_size<R: atomscope_probe::records::Record + Copy + Send + Sync, const BYTES
     record: RecordHandle<R>,
     of: fn(u64) -> R,
 ) -> Result<()> {
-    let (record, copies) = (Mutex::new(record), Copies::<BYTES>::new(1));
-    let (locked, swapped) = (Mutex::new(of(0)), ArcSwap::from_pointee(of(0)));
+    // A state that is there already, as for the copy: to make one is the application's work.
+    let (record, copies, state) = (Mutex::new(record), Copies::<BYTES>::new(1), of(7));
+    let (locked, swapped) = (Mutex::new(state), ArcSwap::from_pointee(state));
     let sides = [
         Side::new(|_, operations| {
             let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-            (0..operations).for_each(|number| record.publish(black_box(&of(number))));
+            (0..operations).for_each(|_| record.publish(black_box(&state)));
         }),
         Side::new(|thread, operations| copies.run(thread, operations)),
         Side::new(|_, operations| {
-            for number in 0..operations {
-                *locked.lock().unwrap_or_else(PoisonError::into_inner) = *black_box(&of(number));
+            for _ in 0..operations {
+                *locked.lock().unwrap_or_else(PoisonError::into_inner) = *black_box(&state);
             }
         }),
-        Side::new(|_, operations| {
-            (0..operations).for_each(|number| swapped.store(Arc::new(*black_box(&of(number)))));
-        }),
+        Side::new(|_, operations| (0..operations).for_each(|_| swapped.store(Arc::new(*black_box(&state))))),
     ];
     let measured = compare(context.effort, 1, Time::Thread, &sides)?;
     let beside = |row: Row, name: &'static str, side| row.compared_with(name, side, &measured);

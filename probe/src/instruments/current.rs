@@ -6,14 +6,21 @@ use std::sync::atomic::Ordering;
 use super::memory::{At, Found, find};
 use crate::task;
 
-/// Tasks that a thread remembers: a handler that awaits comes back after those of many other actors.
-const REMEMBERED: usize = 64;
+/// Tasks that a thread remembers: a handler that awaits comes back after those of many other actors. They are in the memory that
+/// each thread has from its start, which must stay small.
+const REMEMBERED: usize = 256;
 
 thread_local! {
-    /// By their lowest bits: the last tasks of this thread that had a cell, and their cells. It has no destructor, so a read is
-    /// a load.
+    /// By a hash of their numbers: the last tasks of this thread that had a cell, and their cells. It has no destructor, so a read
+    /// is a load.
     static LAST: [Last; REMEMBERED] =
         const { [const { Last { task: Cell::new(0), at: Cell::new(None) } }; REMEMBERED] };
+}
+
+/// The place of a task. Its number alone would not do: tasks that are spawned in turns with others would share few places.
+#[inline(always)]
+fn place(task: u64) -> usize {
+    (task.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - REMEMBERED.ilog2())) as usize % REMEMBERED
 }
 
 struct Last {
@@ -27,7 +34,7 @@ struct Last {
 pub(crate) fn current() -> Option<At> {
     let task = task::current()?;
     LAST.with(|last| {
-        let last = &last[task as usize % REMEMBERED];
+        let last = &last[place(task)];
         match last.at.get() {
             // A cell that was freed meanwhile may have another tenant.
             Some(at) if last.task.get() == task && at.cell.task().load(Ordering::Relaxed) == task => Some(at),
@@ -49,7 +56,7 @@ fn look_up(task: u64) -> Option<At> {
 #[inline(always)]
 pub(crate) fn set(task: u64, at: At) {
     LAST.with(|last| {
-        let last = &last[task as usize % REMEMBERED];
+        let last = &last[place(task)];
         if last.task.get() != task {
             last.task.set(task);
             last.at.set(Some(at));
