@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use atomscope_probe::{Region, Text};
+use atomscope_probe::Region;
 use atomscope_tests::support::{self, Node, atomscope, atomscope_json, program, wait_until};
 use atomscope_tests::terminal::Terminal;
 
@@ -59,6 +59,7 @@ fn records_are_listed_by_kind_with_rates_and_after_a_death_as_they_were() {
     terminal.press("/pending > 1");
     terminal.wait_for("None of 1 rows matches the filter");
     terminal.press(ESCAPE);
+    terminal.wait_for("first.csv");
     terminal.press(ENTER);
     terminal.wait_for("rows(rows/s)");
     terminal.press(ESCAPE);
