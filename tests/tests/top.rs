@@ -35,7 +35,11 @@ fn import() -> ! {
     let mut import = region.record::<Import>("first").unwrap();
     println!("ready region={}", region.path().unwrap().display());
     for rows in 0.. {
-        import.publish(&Import { file: "first.csv".into(), rows, pending: u32::from(rows % 2 == 0) });
+        import.publish(&Import {
+            file: "first.csv".into(),
+            rows,
+            pending: u32::from(rows.is_multiple_of(2)),
+        });
         std::thread::sleep(Duration::from_millis(1));
     }
     unreachable!("the import has no end")
@@ -104,6 +108,7 @@ fn a_live_node_is_seen_in_every_view_and_whatever_size_the_terminal_is_given() {
         ("L", "leader"),
         ("R", "WORKER"),
         ("M", "actors.spawned"),
+        ("B", "publishes no records of its own"),
         ("T", "atomscope-poll"),
         ("S", "histograms"),
         ("N", "top-views"),

@@ -1500,7 +1500,7 @@ mod records {
             let file = text(&format!("{second}.csv"));
             [file, 2048 * read, waiting, text(unit), 12.5f64.to_bits(), 1]
         };
-        let waiting = if second % 2 == 0 { 7 } else { 9 };
+        let waiting = if second.is_multiple_of(2) { 7 } else { 9 };
         all.record(0, 0, "slow", 3, 90, &state(1, 4, "bytes"));
         all.record(1, 0, "fast", 10 + 5 * second as usize, 80 + second, &state(second, waiting, "ns"));
         all.record(2, 0, "never", 0, 0, &[]);
