@@ -202,7 +202,7 @@ fn shown(field: &RecordField, of: &FieldValue) -> String {
     format!("{} {}{unit}", field.name, value_text(of))
 }
 
-/// Which fields of records only grow, as far as they were seen: numbers that grew in [`GROWN_OFTEN`] intervals and never fell.
+/// Which fields of records only grow, as far as they were seen: numbers that grew in several intervals and never fell.
 #[derive(Debug, Clone, Default)]
 pub struct Growth(Vec<Vec<Seen>>);
 
