@@ -27,7 +27,7 @@ use crate::dto::{
 };
 use crate::limits::{ACTOR_TEXT_BYTES, PATH_CUT_MARK};
 use crate::names::{NO_NAME, put_text};
-use crate::own_records::{FieldValue, OWN_NAME_BYTES};
+use crate::own_records::{FieldValue, OWN_NAME_BYTES, first_of_each_name};
 use crate::records::actor_flags;
 use crate::ring::SLOT_HEAD_WORDS;
 use crate::sync::AtomicU64;
@@ -99,10 +99,7 @@ impl Values {
 
 impl Serialize for Values {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A damaged region may have a field twice, and an object may not: the first one counts.
-        let pairs = self.0.iter().enumerate();
-        let pairs = pairs.filter(|(at, (name, _))| self.0.iter().take(*at).all(|(other, _)| other != name));
-        serializer.collect_map(pairs.map(|(_, (name, value))| (name, value)))
+        first_of_each_name(self.0.iter().map(|(name, value)| (name.as_str(), value)), serializer)
     }
 }
 

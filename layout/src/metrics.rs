@@ -57,6 +57,11 @@ impl Kind {
         }
     }
 
+    /// Whether it rises and falls, whatever numbers it has.
+    pub fn is_gauge(self) -> bool {
+        matches!(self, Self::Gauge | Self::SignedGauge | Self::FloatGauge)
+    }
+
     /// The value that a metric of this kind has in this word.
     pub fn value(self, word: u64) -> MetricValue {
         match self {

@@ -25,7 +25,7 @@
 
 use core::mem::offset_of;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use crate::names::put_text;
@@ -232,6 +232,16 @@ pub enum FieldValue {
     List(Box<[FieldValue]>),
     /// It cannot be read, or the record was never published.
     Unknown,
+}
+
+/// Writes values as an object. A damaged region may have a field twice, and an object may not: the first one counts.
+pub(crate) fn first_of_each_name<'a, S: Serializer>(
+    pairs: impl Iterator<Item = (&'a str, &'a FieldValue)> + Clone,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let is_first = |at: usize, name: &str| pairs.clone().take(at).all(|(other, _)| other != name);
+    let first = pairs.clone().enumerate().filter(|(at, (name, _))| is_first(*at, name));
+    serializer.collect_map(first.map(|(_, pair)| pair))
 }
 
 impl<'de> Deserialize<'de> for FieldValue {

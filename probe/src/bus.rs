@@ -153,9 +153,10 @@ impl TelemetryBus {
     }
 
     /// A receiver of the events of one topic from now on: one of [`TelemetryEvent::ALL_TOPICS`], or one that the application
-    /// named. It does not report lapped
-    /// events. To be called within a tokio runtime, since a task filters the events until the receiver is dropped.
-    pub fn subscribe_topic(&self, wanted: &'static str) -> mpsc::UnboundedReceiver<TelemetryEvent> {
+    /// named. It does not report lapped events. To be called within a tokio runtime, since a task filters the events until the
+    /// receiver is dropped. Allocates.
+    pub fn subscribe_topic(&self, wanted: impl Into<Box<str>>) -> mpsc::UnboundedReceiver<TelemetryEvent> {
+        let wanted = wanted.into();
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut events = self.subscribe();
         tokio::spawn(async move {
@@ -165,7 +166,7 @@ impl TelemetryBus {
                     () = sender.closed() => return,
                 };
                 match event {
-                    Ok(event) if event.topic() == wanted => drop(sender.send(event)),
+                    Ok(event) if event.topic() == &*wanted => drop(sender.send(event)),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }

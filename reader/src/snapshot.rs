@@ -124,12 +124,18 @@ struct ActorData {
     version: u64,
 }
 
+/// Whether a node with so many spawned actors and dead letters has an actor system or actors, or is about to. Without, its
+/// numbers of actors say nothing.
+pub fn has_actors(identity: &Identity, liveness: &Liveness, spawned: u64, dead_letters: u64) -> bool {
+    let is_starting = liveness.verdict == Verdict::Starting;
+    identity.system.is_some() || is_starting || spawned > 0 || dead_letters > 0
+}
+
 impl Snapshot {
-    /// Whether the node has an actor system or actors, or is about to. Without, its numbers of actors say nothing.
+    /// As [`has_actors`].
     pub fn has_actors(&self) -> bool {
         let Self { identity, liveness, totals, dead_letters, .. } = self;
-        let is_starting = liveness.verdict == Verdict::Starting;
-        identity.system.is_some() || is_starting || totals.spawned > 0 || dead_letters.total > 0
+        has_actors(identity, liveness, totals.spawned, dead_letters.total)
     }
 
     /// Takes a snapshot with a list of all actors.

@@ -74,7 +74,7 @@ impl Drop for Running {
     }
 }
 
-/// No command speaks of actors where there are none.
+/// No command speaks of actors where there are none, and `stat` has no column of them.
 fn speaks_of_no_actors(running: &Running) {
     let row = running.row();
     assert_eq!((&row["state"], &row["system"], &row["actors"]), (&"live".into(), &Value::Null, &Value::Null));
@@ -84,6 +84,16 @@ fn speaks_of_no_actors(running: &Running) {
             assert!(!text.contains(word), "{command} says {word}: {text}");
         }
     }
+    let titles = |arguments: &[&str]| {
+        let output = support::atomscope([&["stat", &running.who(), "1ms", "1"], arguments].concat());
+        String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        titles(&[]).split_whitespace().collect::<Vec<_>>(),
+        ["EVENTS(/s)", "LOST", "BEAT(s)", "CPU(%)", "STATE"]
+    );
+    let row: Value = serde_json::from_str(&titles(&["--json"])).unwrap();
+    assert_eq!((&row["actors"], &row["dead_letters_per_s"]), (&Value::Null, &Value::Null), "{row}");
 }
 
 #[test]

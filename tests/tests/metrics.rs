@@ -107,7 +107,7 @@ fn the_commands_show_metrics_with_their_labels_while_the_node_lives_and_after_it
         Some(1)
     );
     let doctor = String::from_utf8(support::atomscope(["doctor", &who]).stdout).unwrap();
-    assert!(doctor.contains("1 times a metric was refused"), "{doctor}");
+    assert!(doctor.contains("1 time a metric was refused"), "{doctor}");
     node.kill();
     check(&node);
     let redacted = text(&["dump", &who, "--redact"]);

@@ -3,8 +3,10 @@
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
-use atomscope_tests::support::{Node, atomscope, atomscope_json, program, wait_until};
+use atomscope_probe::Region;
+use atomscope_tests::support::{self, Node, atomscope, atomscope_json, program, wait_until};
 use atomscope_tests::terminal::Terminal;
 
 const SIZE: [u16; 2] = [150, 40];
@@ -15,6 +17,62 @@ const CONTROL_U: &str = "\x15";
 
 fn top<const N: usize>(arguments: [&str; N]) -> Terminal {
     Terminal::start(&program("atomscope"), [&["top"], &arguments[..]].concat(), &[], SIZE)
+}
+
+atomscope_probe::record! {
+    /// How far an import is.
+    struct Import { file: Text<16>, rows: u64 "rows", pending: u32 "rows" }
+
+    /// A zone of a store.
+    struct Zone { celsius: f64 "Cel" }
+}
+
+/// Publishes records until it is killed.
+fn import() -> ! {
+    let region = Region::builder("top-records").actors(64).build().unwrap();
+    let mut zone = region.record::<Zone>("cold").unwrap();
+    zone.publish(&Zone { celsius: -18.0 });
+    let mut import = region.record::<Import>("first").unwrap();
+    println!("ready region={}", region.path().unwrap().display());
+    for rows in 0.. {
+        import.publish(&Import {
+            file: "first.csv".into(),
+            rows,
+            pending: u32::from(rows.is_multiple_of(2)),
+        });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    unreachable!("the import has no end")
+}
+
+#[test]
+fn records_are_listed_by_kind_with_rates_and_after_a_death_as_they_were() {
+    if support::role().is_some() {
+        import();
+    }
+    let name = "records_are_listed_by_kind_with_rates_and_after_a_death_as_they_were";
+    let mut node = Node::start(&mut support::again(name, "import"));
+    let terminal = top([&node.who(), "--interval", "100ms", "--view", "records"]);
+    let text = terminal.wait_for("A zone of a store.");
+    assert!(text.contains("How far an import is."), "{text}");
+    terminal.press("/Import");
+    terminal.press(ENTER);
+    terminal.press(ENTER);
+    let text = terminal.wait_for("ROWS(rows/s)");
+    assert!(text.contains("first.csv") && !text.contains("PENDING(rows/s)"), "{text}");
+    terminal.press("/pending > 1");
+    terminal.wait_for("None of 1 rows matches the filter");
+    terminal.press(ESCAPE);
+    terminal.wait_for("first.csv");
+    terminal.press(ENTER);
+    terminal.wait_for("rows(rows/s)");
+    terminal.press(ESCAPE);
+    node.kill();
+    terminal.wait_until("its last state is shown", |screen| {
+        screen.contains("crashed") && screen.contains("first.csv") && !screen.contains("ROWS(rows/s)")
+    });
+    terminal.press(ESCAPE);
+    terminal.wait_for("A zone of a store.");
 }
 
 /// `top` below a shell that prints the exit status and the terminal's settings afterwards.
@@ -50,6 +108,7 @@ fn a_live_node_is_seen_in_every_view_and_whatever_size_the_terminal_is_given() {
         ("L", "leader"),
         ("R", "WORKER"),
         ("M", "actors.spawned"),
+        ("B", "publishes no records of its own"),
         ("T", "atomscope-poll"),
         ("S", "histograms"),
         ("N", "top-views"),

@@ -39,6 +39,15 @@ impl Names {
     }
 }
 
+impl RegionReader<'_> {
+    /// Whether a name is this text. A text that found no room is no name. Reads all names.
+    pub fn has_name(&self, text: &str) -> bool {
+        let (section, names) = (self.section(self.map.names), self.map.names);
+        let last = u32::try_from(names.count).unwrap_or(u32::MAX);
+        (1..=last).any(|id| read_name(section, names.stride, id).is_some_and(|name| name == text))
+    }
+}
+
 /// Splits the text of a record into its texts, one after the other.
 #[derive(Debug)]
 pub struct Texts<'a>(pub &'a [u8]);

@@ -8,7 +8,8 @@ use super::clock::{Clock, Moment, rfc3339};
 use super::reader::RegionReader;
 pub use crate::own_records::FieldValue;
 use crate::own_records::{
-    self, FieldRecord, FieldType, Found, KIND_FIELDS, KindRecord, PAYLOAD_BYTES, read_ready,
+    self, FieldRecord, FieldType, Found, KIND_FIELDS, KindRecord, PAYLOAD_BYTES, first_of_each_name,
+    read_ready,
 };
 use crate::words::Words;
 
@@ -111,11 +112,8 @@ pub struct ValuesJson<'a>(&'a [RecordField], &'a [FieldValue]);
 
 impl Serialize for ValuesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A damaged region may have a field twice, and an object may not: the first one counts.
-        let is_first = |at: usize, name: &str| self.0.iter().take(at).all(|other| other.name != name);
-        let pairs = self.0.iter().zip(self.1).enumerate();
-        let pairs = pairs.filter(|(at, (field, _))| is_first(*at, &field.name));
-        serializer.collect_map(pairs.map(|(_, (field, value))| (&field.name, value)))
+        let pairs = self.0.iter().zip(self.1).map(|(field, value)| (field.name.as_str(), value));
+        first_of_each_name(pairs, serializer)
     }
 }
 

@@ -41,8 +41,9 @@ Columns:
   OUT(KiB/s)   data sent to other nodes
   STATE        see `atomscope ps --help`
 
+A program without actors has no columns ACTORS, SPAWN, STOP, LETTERS and UNREADABLE. \
 JOURNAL, SHARDS, IN and OUT are shown if the node uses them, MEMORY, THREADS and FILES with --process; --json and --csv \
-always write all of them. A narrow terminal drops columns in this order: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, \
+always write all columns. A narrow terminal drops columns in this order: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, \
 OUT, IN, SHARDS, CPU, JOURNAL.
 
 --metric adds a column for a metric that `atomscope metrics` lists. A counter, such as persistence.events, is shown as a \

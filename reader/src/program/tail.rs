@@ -1,5 +1,6 @@
 //! `tail`: the events of nodes as they happen.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -113,12 +114,6 @@ struct Source {
 pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
     let whos: Vec<Option<OsString>> =
         if args.who.is_empty() { vec![None] } else { args.who.iter().cloned().map(Some).collect() };
-    let is_built_in = |topic: &&String| TelemetryEvent::ALL_TOPICS.contains(&topic.as_str());
-    for topic in args.topic.iter().filter(|topic| !is_built_in(topic)) {
-        let topics = TelemetryEvent::ALL_TOPICS.join(", ");
-        let topic = clean(topic);
-        note(&format!("{topic} is a topic of the application, if there is one; the others are {topics}"));
-    }
     stop_on_signals();
     let mut sources: Vec<Source> = Vec::new();
     for who in whos {
@@ -145,6 +140,7 @@ pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
                 follower.notices().iter().for_each(|text| note(text));
             }
         }
+        let unknown = if is_first { unknown_topics(&args.topic, &items, &sources) } else { Vec::new() };
         items.retain(|item| is_wanted(item, &args.topic));
         // The sort is stable, so the events of a node stay in their order.
         items.sort_by_key(|item| item.order);
@@ -155,6 +151,12 @@ pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
             items = due(&mut held, items);
         }
         format.write(&items, &sources)?;
+        for topic in unknown {
+            let (topic, topics) = (clean(topic), TelemetryEvent::ALL_TOPICS.join(", "));
+            note(&format!(
+                "no topic {topic} is known so far, but an application may still name it; the built-in ones are {topics}"
+            ));
+        }
         is_first = false;
         for (source, ended_before) in sources.iter_mut().zip(ended_before) {
             if source.has_ended() && (ended_before || !holds_back) {
@@ -175,6 +177,31 @@ pub fn tail(search_args: &SearchArgs, args: TailArgs) -> Result<(), Failure> {
             next_search = Instant::now() + SEARCH_EVERY;
         }
     }
+}
+
+/// The selected topics that are not built-in, and that no node has named or published to so far. Of nodes that are missing
+/// nothing is known.
+fn unknown_topics<'a>(topics: &'a [String], items: &[Item], sources: &[Source]) -> Vec<&'a str> {
+    let mut unknown: Vec<&str> = topics.iter().map(String::as_str).collect();
+    unknown.retain(|topic| !TelemetryEvent::ALL_TOPICS.contains(topic));
+    if unknown.is_empty() {
+        return unknown;
+    }
+    let published: HashSet<&str> = items
+        .iter()
+        .filter_map(|item| match &item.kind {
+            ItemKind::Event(event) => Some(event.event.topic()),
+            ItemKind::Loss(_) => None,
+        })
+        .collect();
+    unknown.retain(|topic| !published.contains(topic));
+    for source in sources {
+        match source.follower.as_ref().and_then(|follower| follower.region().reader().ok()) {
+            Some(reader) => unknown.retain(|topic| !reader.has_name(topic)),
+            None => unknown.clear(),
+        }
+    }
+    unknown
 }
 
 /// Whether an item belongs to the selected topics. The topic of lost events is unknown, so losses are always shown.

@@ -48,7 +48,7 @@ impl State {
     }
 }
 
-/// Dead letters of one type to one class.
+/// Dead letters of one type to one class, or to recipients of unknown class.
 #[derive(Debug)]
 struct Storm<'a> {
     count: u64,
@@ -112,24 +112,15 @@ impl Recipients {
         }
     }
 
-    /// The storms of these letters; ages are up to `until`. That with the most letters is first. A recipient of which no class is
-    /// known counts to the class of the others with that message, if it is one, or else all of these are one class.
+    /// The storms of these letters; ages are up to `until`. That with the most letters is first. The recipients of which no class
+    /// is known are rows of their own, without a class.
     pub fn storms(&self, letters: &DeadLetters, until: Option<Moment>) -> List {
         let mut storms: HashMap<(Option<&str>, &str), Storm<'_>> = HashMap::new();
         let class_of = |letter: &DeadLetterRecord| {
             self.0.get(&letter.recipient).and_then(|recipient| recipient.class.as_deref())
         };
-        // The only known class that a type of messages went to; `None` if there are several.
-        let mut only: HashMap<&str, Option<&str>> = HashMap::new();
-        for letter in &letters.recent {
-            let Some(class) = class_of(letter) else { continue };
-            let known = only.entry(&letter.message_type).or_insert(Some(class));
-            *known = known.filter(|known| *known == class);
-        }
         for (letter, at) in letters.recent.iter().zip(0..) {
-            let only = only.get(letter.message_type.as_str()).copied().flatten();
-            let class = class_of(letter).or(only);
-            let storm = storms.entry((class, &letter.message_type)).or_insert_with(|| Storm {
+            let storm = storms.entry((class_of(letter), &letter.message_type)).or_insert_with(|| Storm {
                 count: 0,
                 recipients: HashSet::new(),
                 newest: at,

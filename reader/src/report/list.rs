@@ -186,13 +186,15 @@ pub struct Column {
     pub is_shown: bool,
     /// Whether its values are yes and no.
     pub is_flag: bool,
+    /// Whether the application named it, so that its name says nothing to this program.
+    pub is_own: bool,
     /// On a narrow screen the column with the greatest number is dropped first; of equal ones the last one.
     pub drop_rank: u8,
 }
 
 /// A column of texts.
 pub const fn text(name: &'static str) -> Column {
-    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false, drop_rank: 0 }
+    Column { name, unit: "", side: Side::Left, is_shown: true, is_flag: false, is_own: false, drop_rank: 0 }
 }
 
 /// A column of flags.
@@ -202,7 +204,7 @@ pub const fn flag(name: &'static str) -> Column {
 
 /// A column of numbers.
 pub const fn number(name: &'static str, unit: &'static str) -> Column {
-    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false, drop_rank: 0 }
+    Column { name, unit, side: Side::Right, is_shown: true, is_flag: false, is_own: false, drop_rank: 0 }
 }
 
 /// The indices of columns in the order in which a narrow screen drops them. The first one stays.
@@ -236,6 +238,7 @@ impl Column {
     /// A value of this column as people are shown it; `row_unit` is the unit of numbers whose column has none.
     pub fn shown<'a>(&self, value: &'a Value, row_unit: &'a str) -> Cow<'a, str> {
         match (self.name, self.side) {
+            ("unit", _) if self.is_own => value.shown(self.unit),
             ("unit", _) if value.is_unknown() => "-".into(),
             ("unit", _) => shown_unit(row_unit).into(),
             (_, Side::Right) if self.unit.is_empty() => value.shown(row_unit),
@@ -251,9 +254,14 @@ impl Column {
         if name == unit {
             return name.to_uppercase();
         }
-        let stem =
-            ["_bytes", "_ns", "_per_s", "_s", "_percent"].iter().find_map(|suffix| name.strip_suffix(suffix));
-        let stem = name.strip_suffix(unit).and_then(|name| name.strip_suffix('_')).or(stem).unwrap_or(name);
+        // A rate has the name of what it is a rate of.
+        let (stem, of) = match (name.strip_suffix("_per_s"), unit.strip_suffix("/s")) {
+            (Some(name), Some(unit)) => (name, unit),
+            _ => (name, unit),
+        };
+        let without = |suffix: &&str| stem.strip_suffix(*suffix);
+        let shorter = ["_bytes", "_ns", "_per_s", "_s", "_percent"].iter().find_map(without);
+        let stem = stem.strip_suffix(of).and_then(|name| name.strip_suffix('_')).or(shorter).unwrap_or(stem);
         match shown_unit(unit) {
             "" => name.to_uppercase(),
             unit => format!("{}({unit})", stem.to_uppercase()),
@@ -263,7 +271,7 @@ impl Column {
 
 /// The unit of a row's numbers: rows of metrics have it in a column `unit`.
 pub fn unit_of_row<'a>(columns: &[Column], row: &'a [Value]) -> &'a str {
-    match columns.iter().position(|column| column.name == "unit").map(|at| &row[at]) {
+    match columns.iter().position(|column| column.name == "unit" && !column.is_own).map(|at| &row[at]) {
         Some(Value::Text(unit)) => unit,
         _ => "",
     }

@@ -1,12 +1,12 @@
-//! The application's own records: a list for each kind, with its fields as columns.
+//! The application's own records: a list of the kinds, and a list for each kind, with its fields as columns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use atomscope_layout::decode::{FieldValue, Moment, OwnRecords, PublishedRecord, RecordField, RecordKind};
 
 use super::human::{count, duration, seconds};
-use super::list::{Column, List, Value, flag, number, text};
+use super::list::{Column, List, Value, flag, number, scale, text};
 use crate::text::clean;
 
 /// How an application comes to have records, as the end of a sentence.
@@ -17,30 +17,81 @@ pub const HOW_TO_PUBLISH: &str =
 pub fn by_kind(records: &OwnRecords, kind: Option<&str>, until: Option<Moment>) -> Vec<List> {
     let kinds =
         records.kinds.iter().enumerate().filter(|(_, found)| kind.is_none_or(|name| found.name == name));
-    let lists = kinds.map(|(at, found)| {
-        let of_kind = records.list.iter().filter(|record| record.kind == at);
-        let rows = of_kind.map(|record| row(found, record, until));
-        List::new("records", lasting(&found.name.to_uppercase()), columns(found), rows)
-    });
+    let lists = kinds.map(|(at, _)| List { name: "records", ..of_kind(records, at, until) });
     lists.filter(|list| kind.is_some() || !list.rows.is_empty()).collect()
 }
 
-/// One list of all records, with their values as a text.
-pub fn all(records: &OwnRecords, until: Option<Moment>) -> List {
-    let rows = records.list.iter().filter_map(|record| {
+/// The records of the kind with this index, in a list that has the name of the kind. Without that kind it is empty.
+pub fn of_kind(records: &OwnRecords, at: usize, until: Option<Moment>) -> List {
+    let Some(kind) = records.kinds.get(at) else { return List::new("records", "RECORD", [], []) };
+    let rows = records.list.iter().filter(|record| record.kind == at).map(|record| row(kind, record, until));
+    List::new(lasting(&kind.name), lasting(&kind.name.to_uppercase()), columns(kind), rows)
+}
+
+/// Name and number of records of each kind.
+pub fn counts(records: &OwnRecords) -> Vec<(&str, usize)> {
+    let mut counts: Vec<_> = records.kinds.iter().map(|kind| (kind.name.as_str(), 0)).collect();
+    for record in &records.list {
+        if let Some((_, count)) = counts.get_mut(record.kind) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// The column of [`kinds`] that has the index of the kind.
+pub const KIND_INDEX: &str = "number";
+
+/// The kinds, each with the sums over its records and the age of the newest publish.
+pub fn kinds(records: &OwnRecords, until: Option<Moment>) -> List {
+    #[derive(Clone, Copy, Default)]
+    struct Sums {
+        records: u64,
+        published: u64,
+        lost: u64,
+        newest: Option<Moment>,
+    }
+    let mut sums = vec![Sums::default(); records.kinds.len()];
+    for record in &records.list {
+        let Some(of) = sums.get_mut(record.kind) else { continue };
+        of.records += 1;
+        of.published = of.published.saturating_add(record.published);
+        of.lost = of.lost.saturating_add(record.lost);
+        let is_newer = |at: &Moment| of.newest.is_none_or(|newest| at.is_after(&newest));
+        of.newest = record.published_at.filter(is_newer).or(of.newest);
+    }
+    let rows = records.kinds.iter().zip(sums).zip(0..).map(|((kind, of), at)| {
+        vec![
+            Value::text(&kind.name),
+            Value::Number(at),
+            Value::Number(of.records),
+            Value::Number(kind.fields.len() as u64),
+            Value::Total(of.published),
+            Value::Total(of.lost),
+            age(of.newest, until),
+            Value::text(&kind.help),
+        ]
+    });
+    let columns = [
+        text("kind"),
+        Column { is_shown: false, ..number(KIND_INDEX, "") },
+        number("records", ""),
+        number("fields", ""),
+        number("published", ""),
+        number("lost", ""),
+        number("age_s", "s"),
+        text("help"),
+    ];
+    List::new("kinds", "KIND", columns, rows)
+}
+
+/// The name of each record, and its values, as texts.
+pub fn texts(records: &OwnRecords) -> impl Iterator<Item = (String, String)> {
+    records.list.iter().filter_map(|record| {
         let kind = records.kind_of(record)?;
         let values = kind.fields.iter().zip(&record.values).map(|(field, value)| shown(field, value));
-        Some(vec![
-            Value::Text(format!("{}/{}", kind.name, record.name)),
-            Value::Total(record.published),
-            Value::Total(record.lost),
-            age(record, until),
-            Value::Text(values.collect::<Vec<_>>().join(", ")),
-        ])
-    });
-    let columns =
-        [text("record"), number("published", ""), number("lost", ""), number("age_s", "s"), text("values")];
-    List::new("records", "RECORD", columns, rows)
+        Some((format!("{}/{}", kind.name, record.name), values.collect::<Vec<_>>().join(", ")))
+    })
 }
 
 /// A sentence about the records; `None` if there are none.
@@ -84,10 +135,14 @@ pub fn as_number(value: &FieldValue) -> Option<f64> {
     self::value(value).number().filter(|number| number.is_finite())
 }
 
+/// The index of the first field's column.
+const FIELDS_AT: usize = 2;
+
 fn columns(kind: &RecordKind) -> Vec<Column> {
     use atomscope_layout::own_records::FieldType::{Bool, Enum, Text};
     let mut columns = vec![text("record"), Column { is_shown: false, ..text("kind") }];
-    let rest = [number("published", ""), number("lost", ""), number("age_s", "s")];
+    // A narrow screen drops these before fields, and fields before the age.
+    let rest = [number("published", "").dropped(2), number("lost", "").dropped(3), number("age_s", "s")];
     for field in &kind.fields {
         let mut name = clean(&field.name).into_owned();
         while columns.iter().chain(&rest).any(|column| column.name == name) {
@@ -95,12 +150,13 @@ fn columns(kind: &RecordKind) -> Vec<Column> {
         }
         let name = lasting(&name);
         let unit = lasting(&clean(&field.unit));
-        columns.push(match field.of {
+        let column = match field.of {
             Some(Bool) if field.length == 0 => flag(name),
             None | Some(Enum | Text) => Column { unit, ..text(name) },
             Some(_) if field.length > 0 => Column { unit, ..text(name) },
             Some(_) => number(name, unit),
-        });
+        };
+        columns.push(Column { is_own: true, ..column }.dropped(1));
     }
     columns.extend(rest);
     columns
@@ -109,12 +165,13 @@ fn columns(kind: &RecordKind) -> Vec<Column> {
 fn row(kind: &RecordKind, record: &PublishedRecord, until: Option<Moment>) -> Vec<Value> {
     let mut row = vec![Value::text(&record.name), Value::text(&kind.name)];
     row.extend(record.values.iter().map(value));
-    row.extend([Value::Total(record.published), Value::Total(record.lost), age(record, until)]);
+    let age = age(record.published_at, until);
+    row.extend([Value::Total(record.published), Value::Total(record.lost), age]);
     row
 }
 
-fn age(record: &PublishedRecord, until: Option<Moment>) -> Value {
-    let age = until.zip(record.published_at).and_then(|(until, at)| until.since(&at));
+fn age(published_at: Option<Moment>, until: Option<Moment>) -> Value {
+    let age = until.zip(published_at).and_then(|(until, at)| until.since(&at));
     Value::of(age, |age| Value::Float(seconds(age)))
 }
 
@@ -145,16 +202,138 @@ fn shown(field: &RecordField, of: &FieldValue) -> String {
     format!("{} {}{unit}", field.name, value_text(of))
 }
 
-/// A copy that lives as long as the program: names of columns do. Each different text is kept once.
-fn lasting(text: &str) -> &'static str {
-    static KNOWN: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = known.get(text) {
-        return known;
+/// Which fields of records only grow, as far as they were seen: numbers that grew in several intervals and never fell.
+#[derive(Debug, Clone, Default)]
+pub struct Growth(Vec<Vec<Seen>>);
+
+/// What was seen of a field.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// The number of intervals in which it grew, up to [`GROWN_OFTEN`].
+    grown: u8,
+    has_fallen: bool,
+}
+
+/// A number that rises and falls rarely grows so often in a row.
+const GROWN_OFTEN: u8 = 3;
+
+impl Growth {
+    /// Adds the interval between two readings.
+    pub fn add(&mut self, before: &OwnRecords, now: &OwnRecords) {
+        self.0.resize_with(now.kinds.len(), Vec::new);
+        let mut grew: Vec<Vec<bool>> = Vec::with_capacity(now.kinds.len());
+        for ((seen, kind), at) in self.0.iter_mut().zip(&now.kinds).zip(0..) {
+            if before.kinds.get(at) != Some(kind) {
+                seen.clear();
+            }
+            seen.resize(kind.fields.len(), Seen::default());
+            grew.push(vec![false; kind.fields.len()]);
+        }
+        let then = Then::of(before);
+        for record in &now.list {
+            let Some(kind) = now.kind_of(record) else { continue };
+            let (Some(seen), Some(grew)) = (self.0.get_mut(record.kind), grew.get_mut(record.kind)) else {
+                continue;
+            };
+            let Some(then) = then.find(record) else { continue };
+            for (((seen, grew), field), at) in seen.iter_mut().zip(grew).zip(&kind.fields).zip(0..) {
+                let Some(growth) = growth(field, at, then, record) else { continue };
+                seen.has_fallen |= growth < 0.0;
+                *grew |= growth > 0.0;
+            }
+        }
+        for (seen, grew) in self.0.iter_mut().flatten().zip(grew.into_iter().flatten()) {
+            seen.grown = (seen.grown + u8::from(grew)).min(GROWN_OFTEN);
+        }
     }
-    let text: &'static str = Box::leak(text.into());
-    known.insert(text);
-    text
+
+    fn only_grows(&self, kind: usize, field: usize) -> bool {
+        let seen = self.0.get(kind).and_then(|fields| fields.get(field));
+        seen.is_some_and(|seen| seen.grown >= GROWN_OFTEN && !seen.has_fallen)
+    }
+
+    /// Approximate memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|fields| size_of::<Vec<Seen>>() + fields.len() * size_of::<Seen>()).sum()
+    }
+}
+
+/// Records of a reading, by their kinds and names.
+struct Then<'a>(HashMap<(usize, &'a str), &'a PublishedRecord>);
+
+impl<'a> Then<'a> {
+    fn of(records: &'a OwnRecords) -> Self {
+        Self(records.list.iter().map(|record| ((record.kind, record.name.as_str()), record)).collect())
+    }
+
+    /// What the record was; `None` if there was none of its name, or another one: that was published more often.
+    fn find(&self, record: &PublishedRecord) -> Option<&'a PublishedRecord> {
+        let then = self.0.get(&(record.kind, record.name.as_str())).copied();
+        then.filter(|then| then.published <= record.published)
+    }
+}
+
+/// How much the field with this index has grown; `None` if it is no number.
+fn growth(field: &RecordField, at: usize, then: &PublishedRecord, now: &PublishedRecord) -> Option<f64> {
+    use atomscope_layout::own_records::FieldType::Bool;
+    let [then, now] = [then, now].map(|record| record.values.get(at).and_then(as_number));
+    Some(now? - then?).filter(|_| is_number(field) && field.of != Some(Bool))
+}
+
+/// Adds a column to a list of [`of_kind`] for each field that only grows: its growth per second since `before`, so many seconds ago.
+pub fn add_rates(
+    list: &mut List,
+    at: usize,
+    records: &OwnRecords,
+    (before, seconds): (&OwnRecords, f64),
+    growth: &Growth,
+) {
+    let (Some(kind), then) = (records.kinds.get(at), Then::of(before)) else { return };
+    if before.kinds.get(at) != Some(kind) {
+        return;
+    }
+    // From the last field on, so that those before it keep their places.
+    for (nth, field) in kind.fields.iter().enumerate().rev().filter(|(nth, _)| growth.only_grows(at, *nth)) {
+        let Some(column) = list.columns.get(FIELDS_AT + nth) else { continue };
+        let (unit, factor) = scale(column.unit);
+        let (name, unit) = (lasting(&format!("{}_per_s", column.name)), lasting(&format!("{unit}/s")));
+        let rate = Column { is_own: true, ..number(name, unit) }.dropped(column.drop_rank);
+        list.columns.insert(FIELDS_AT + nth + 1, rate);
+        let of_kind = records.list.iter().filter(|record| record.kind == at);
+        for (row, record) in list.rows.iter_mut().zip(of_kind) {
+            let growth = then.find(record).and_then(|then| self::growth(field, nth, then, record));
+            let rate = growth.map(|growth| growth / factor / seconds.max(1e-9));
+            row.insert(FIELDS_AT + nth + 1, Value::of(rate, Value::Float));
+        }
+    }
+}
+
+/// Texts that live as long as the program, as names of columns do. Each different one is kept once.
+#[derive(Default)]
+struct Lasting(HashSet<&'static str>);
+
+/// The most texts that are kept: more than all names and units of a region, so that only a region whose kinds change again and
+/// again has so many.
+const MOST_LASTING: usize = 1 << 18;
+
+impl Lasting {
+    /// The text, or `?` if there are too many.
+    fn keep(&mut self, text: &str, most: usize) -> &'static str {
+        if let Some(known) = self.0.get(text) {
+            return known;
+        }
+        if self.0.len() >= most {
+            return "?";
+        }
+        let text: &'static str = Box::leak(text.into());
+        self.0.insert(text);
+        text
+    }
+}
+
+fn lasting(text: &str) -> &'static str {
+    static KNOWN: LazyLock<Mutex<Lasting>> = LazyLock::new(Mutex::default);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).keep(text, MOST_LASTING)
 }
 
 #[cfg(test)]
@@ -228,7 +407,80 @@ mod tests {
     fn a_line_says_how_many_there_are_and_that_some_are_unreadable() {
         assert_eq!(line(&records(), None).unwrap(), "1 record (1 Queue), 2 unreadable");
         assert_eq!(line(&OwnRecords::default(), None), None);
-        let values = all(&records(), None).rows[0][4].clone();
-        assert_eq!(values, Value::text("size 2048 bytes, kind fast, shares 0.1,- %, odd\n -"));
+        let texts: Vec<_> = texts(&records()).collect();
+        let values = "size 2048 bytes, kind fast, shares 0.1,- %, odd\n -";
+        assert_eq!(texts, [("Queue/in.1".to_owned(), values.to_owned())]);
+    }
+
+    /// The records with this size and this often published, a second after each other.
+    fn over_time(sizes: &[(u64, u64)]) -> (Vec<OwnRecords>, Growth) {
+        let at = |(size, published): &(u64, u64)| {
+            let mut records = records();
+            records.list[0].published = *published;
+            records.list[0].values[0] = FieldValue::Unsigned(*size);
+            records
+        };
+        let all: Vec<_> = sizes.iter().map(at).collect();
+        let mut growth = Growth::default();
+        all.windows(2).for_each(|pair| growth.add(&pair[0], &pair[1]));
+        (all, growth)
+    }
+
+    fn rate(sizes: &[(u64, u64)]) -> Option<Value> {
+        let (all, growth) = over_time(sizes);
+        let [.., before, now] = &all[..] else { return None };
+        let mut list = of_kind(now, 0, None);
+        add_rates(&mut list, 0, now, (before, 0.5), &growth);
+        assert!(list.rows.iter().all(|row| row.len() == list.columns.len()));
+        let at = list.column("size_per_s")?;
+        assert_eq!((at, list.columns[at].title().as_str()), (FIELDS_AT + 1, "SIZE(KiB/s)"));
+        Some(list.rows[0][at].clone())
+    }
+
+    #[test]
+    fn a_field_that_grew_three_times_and_never_fell_has_a_rate() {
+        assert_eq!(rate(&[(0, 1), (1024, 2), (2048, 3)]), None, "it may fall as well");
+        assert_eq!(rate(&[(0, 1), (1, 2), (1024, 3), (3072, 4)]), Some(Value::Float(4.0)));
+        // It need not grow in each interval.
+        assert_eq!(rate(&[(0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (3, 6)]), Some(Value::Float(0.0)));
+        assert_eq!(rate(&[(0, 1), (1, 2), (2, 3), (3, 4), (2, 5), (3, 6), (4, 7), (5, 8)]), None);
+        // A new record of this name begins anew, and its growth is unknown.
+        assert_eq!(rate(&[(0, 1), (1, 2), (2, 3), (3, 4), (0, 1)]), Some(Value::Unknown));
+    }
+
+    #[test]
+    fn a_kind_that_was_another_one_before_has_no_rates() {
+        let (mut all, mut growth) = over_time(&[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]);
+        assert!(growth.only_grows(0, 0));
+        let mut now = all.pop().unwrap();
+        now.kinds[0].name = "Other".into();
+        growth.add(&all[3], &now);
+        assert!(!growth.only_grows(0, 0));
+        growth.add(&now, &OwnRecords::default());
+        assert!(!growth.only_grows(0, 0) && growth.bytes() == 0);
+    }
+
+    #[test]
+    fn a_list_of_kinds_has_those_without_records_too() {
+        let mut records = records();
+        records.kinds.push(RecordKind { name: "Empty".into(), ..records.kinds[0].clone() });
+        let list = kinds(&records, None);
+        let column = |name| list.column(name).unwrap();
+        let shown: Vec<Vec<_>> = list
+            .rows
+            .iter()
+            .map(|row| {
+                ["kind", KIND_INDEX, "records", "published"].map(|name| row[column(name)].shown("")).into()
+            })
+            .collect();
+        assert_eq!(shown, [["Queue", "0", "1", "3"], ["Empty", "1", "0", "0"]]);
+        assert_eq!(counts(&records), [("Queue", 1), ("Empty", 0)]);
+        assert!(of_kind(&records, 2, None).rows.is_empty());
+    }
+
+    #[test]
+    fn texts_that_last_are_bounded() {
+        let mut texts = Lasting::default();
+        assert_eq!(["a", "b", "c", "a"].map(|text| texts.keep(text, 2)), ["a", "b", "?", "a"]);
     }
 }

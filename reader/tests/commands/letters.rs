@@ -78,6 +78,21 @@ fn letters_of_one_type_to_one_class_are_one_row_with_the_last_known_state_of_the
     )));
 }
 
+/// Letters of one type to an actor of a known class, and to one of which nothing is known.
+#[test]
+fn a_recipient_of_unknown_class_is_not_counted_to_the_only_class_that_is_known() {
+    let dir = RegionDir::new();
+    let (node, _) = bakery();
+    node.letter(ANNA, None, "shop::Order", "");
+    node.letter("akka://Shop/user/nobody", None, "shop::Order", "");
+    let _lock = node.live(&dir);
+    let rows = dir.run(["letters", "--json", "--sort", "class"]).json();
+    let of = |at: usize| (&rows[at]["class"], &rows[at]["count"], &rows[at]["recipient"]);
+    assert_eq!(of(0), (&json!("shop::Baker"), &json!(1), &json!(ANNA)));
+    assert_eq!(of(1), (&Value::Null, &json!(1), &json!("akka://Shop/user/nobody")));
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+}
+
 #[test]
 fn letters_that_are_kept_no_more_are_counted_and_rows_are_sorted_and_filtered() {
     let dir = RegionDir::new();

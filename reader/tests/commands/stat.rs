@@ -22,9 +22,28 @@ fn the_first_line_holds_averages_since_the_start_and_says_so() {
 }
 
 #[test]
+fn a_program_without_actors_has_no_columns_of_actors_until_it_has_some() {
+    let dir = RegionDir::new();
+    let (node, lock) = Node::new("n").shared(&dir);
+    let titles = || words(&dir.run(["stat", "1s", "1"]).ok())[0].join(" ");
+    assert_eq!(titles(), "EVENTS(/s) LOST BEAT(s) CPU(%) STATE");
+    let row = dir.run(["stat", "1s", "1", "--json"]).json();
+    for key in ["actors", "spawned_per_s", "stopped_per_s", "dead_letters_per_s", "unreadable"] {
+        assert_eq!(row[key], Value::Null, "{row}");
+    }
+    assert!(row["events_per_s"].is_number(), "{row}");
+    let csv = dir.run(["stat", "1s", "1", "--csv"]).ok();
+    assert!(csv.lines().nth(1).unwrap().contains(",true,,,,,0,0,,"), "{csv}");
+    node.header().set_system("S");
+    assert!(titles().starts_with("ACTORS SPAWN(/s) STOP(/s) LETTERS(/s) EVENTS(/s)"));
+    drop(lock);
+}
+
+#[test]
 fn each_further_line_holds_what_came_since_the_one_before() {
     let dir = RegionDir::new();
     let (node, lock) = Node::new("n").shared(&dir);
+    node.header().set_system("S");
     let mut running = Running::new(dir.command(["stat", "n", "10ms", "--json"]));
     let first = running.json();
     assert_eq!((&first["since_start"], &first["spawned_per_s"]), (&Value::Bool(true), &Value::from(0.0)));
@@ -111,6 +130,7 @@ fn a_number_behind_a_node_is_an_interval_of_seconds_and_one_alone_is_a_pid() {
 fn what_a_node_uses_is_shown_and_what_it_does_not_is_no_column_of_zeros() {
     let dir = RegionDir::new();
     let (node, lock) = Node::roomy("n").shared(&dir);
+    node.header().set_system("S");
     let titles = |stdout: &str| words(stdout)[0].iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let idle = dir.run(["stat", "n", "1ms", "2"]).ok();
     let known =

@@ -1,7 +1,7 @@
 //! `tail`: events in order, with an exact count of missed ones.
 
 use atomscope_layout::dto::DeadLetterRecord;
-use atomscope_layout::event::TelemetryEvent;
+use atomscope_layout::event::{Level, OwnEvent, TelemetryEvent, Values};
 use atomscope_layout::region::State;
 use serde_json::{Value, json};
 
@@ -107,15 +107,35 @@ fn only_topics_that_are_asked_for_are_told() {
     assert_eq!(tail(&["--topic", "actors"]), ["a"]);
     assert_eq!(tail(&["--topic", "ddata", "--topic", "actors"]), ["a", "d_data_updated"]);
     assert_eq!(tail(&["--topic", "dead_letters", "-n", "1"]), ["dead_letter"]);
-    // An application may name any other topic, and may do so later.
-    let other = dir.run(["tail", "--no-follow", "--topic", "weather"]);
-    assert!(
-        other.stderr.contains("weather is a topic of the application, if there is one"),
-        "{}",
-        other.stderr
-    );
+}
+
+/// An application may name any other topic, also later.
+#[test]
+fn a_topic_that_no_node_has_named_so_far_is_noted_and_no_other() {
+    let dir = RegionDir::new();
+    let node = Node::new("n");
+    let order = OwnEvent {
+        topic: "orders".into(),
+        level: Level::Info,
+        text: "order 7".into(),
+        record: None,
+        values: Values::default(),
+    };
+    node.event(1, 1, &TelemetryEvent::Own(order));
+    node.names().intern_static("registered");
+    let _lock = node.live(&dir);
+    let _other = Node::new("m").live(&dir);
+    let tail = |who: &[&str], topic| dir.run([&["tail", "--no-follow", "--topic", topic], who].concat());
+    for topic in ["orders", "registered", "dead_letters"] {
+        let ran = tail(&["n"], topic);
+        assert!(ran.stderr.is_empty(), "{topic}: {}", ran.stderr);
+    }
+    let other = tail(&["n", "m"], "weather");
+    assert!(other.stderr.contains("no topic weather is known so far"), "{}", other.stderr);
     assert!(other.stderr.contains("dead_letters"), "{}", other.stderr);
     assert_eq!(other.ok(), "");
+    assert!(tail(&["m"], "orders").stderr.contains("no topic orders is known so far"));
+    assert!(!tail(&["m", "n"], "orders").stderr.contains("orders"));
 }
 
 #[test]

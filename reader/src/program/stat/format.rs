@@ -26,6 +26,8 @@ pub struct Columns {
     screen: Screen,
     /// Whether to show memory, threads and open files.
     process: bool,
+    /// Whether the node has had actors.
+    has_actors: bool,
     /// For each column that not every node has: whether it has had a value.
     seen: Vec<bool>,
     /// Lines since the titles; `None` before the first titles.
@@ -50,7 +52,7 @@ const STATE_WIDTH: usize = 9;
 
 impl Columns {
     pub fn new(screen: Screen, process: bool) -> Self {
-        Self { screen, process, seen: Vec::new(), since_titles: None, titles: Vec::new() }
+        Self { screen, process, has_actors: false, seen: Vec::new(), since_titles: None, titles: Vec::new() }
     }
 
     fn of(&mut self, row: &Row) -> Vec<Column> {
@@ -62,16 +64,23 @@ impl Columns {
             cell,
             drop_order,
         };
-        let mut columns = vec![
-            of("ACTORS", 8, row.actors.to_string(), None),
+        let whole = |number: u64| number.to_string();
+        // A column that was shown once stays.
+        self.has_actors |= row.actors.is_some();
+        let of_actors = [
+            of("ACTORS", 8, or_dash(row.actors.map(whole)), None),
             of("SPAWN(/s)", 10, or_dash(row.spawned_per_s.map(tenths)), None),
             of("STOP(/s)", 10, or_dash(row.stopped_per_s.map(tenths)), Some(5)),
             of("LETTERS(/s)", 11, or_dash(row.dead_letters_per_s.map(tenths)), Some(2)),
+        ];
+        let of_all = [
             of("EVENTS(/s)", 11, or_dash(row.events_per_s.map(tenths)), Some(6)),
             of("LOST", 6, row.lost.to_string(), Some(3)),
-            of("UNREADABLE", 10, or_dash(row.unreadable.map(|number| number.to_string())), Some(1)),
-            of("BEAT(s)", 7, or_dash(row.beat_age_s.map(tenths)), Some(4)),
         ];
+        let unreadable = of("UNREADABLE", 10, or_dash(row.unreadable.map(whole)), Some(1));
+        let mut columns: Vec<_> = of_actors.into_iter().filter(|_| self.has_actors).chain(of_all).collect();
+        columns.extend(self.has_actors.then_some(unreadable));
+        columns.push(of("BEAT(s)", 7, or_dash(row.beat_age_s.map(tenths)), Some(4)));
         let kib = |rate: f64| tenths(rate / 1024.0);
         let used = [
             ("CPU(%)", 7, row.cpu_percent.map(tenths), 10),
@@ -82,7 +91,6 @@ impl Columns {
         ];
         self.seen.resize(used.len(), false);
         for ((title, width, cell, drop_order), seen) in used.into_iter().zip(&mut self.seen) {
-            // A column that was shown once stays.
             *seen |= cell.is_some();
             columns.extend(seen.then(|| of(title, width, or_dash(cell), Some(drop_order))));
         }
@@ -90,8 +98,8 @@ impl Columns {
             let mib = |bytes: u64| tenths(bytes as f64 / f64::from(1 << 20));
             columns.extend([
                 of("MEMORY(MiB)", 11, or_dash(row.memory_bytes.map(mib)), None),
-                of("THREADS", 7, or_dash(row.threads.map(|threads| threads.to_string())), None),
-                of("FILES", 6, or_dash(row.open_files.map(|files| files.to_string())), None),
+                of("THREADS", 7, or_dash(row.threads.map(whole)), None),
+                of("FILES", 6, or_dash(row.open_files.map(whole)), None),
             ]);
         }
         let metrics = row.metrics.columns().zip(row.metrics.cells());
@@ -153,15 +161,15 @@ impl Format {
                         row.metrics.csv_names()
                     )?;
                 }
-                let Row { at, since_start, actors, .. } = row;
+                let Row { at, since_start, .. } = row;
                 let float = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
                 let [interval_s, beat] = [row.interval_s, row.beat_age_s].map(float);
                 let [spawned_per_s, stopped_per_s] = [row.spawned_per_s, row.stopped_per_s].map(float);
                 let [dead_letters_per_s, events_per_s] =
                     [row.dead_letters_per_s, row.events_per_s].map(float);
-                let Row { lost, unreadable, state, .. } = row;
+                let Row { lost, state, .. } = row;
                 let cell = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-                let unreadable = cell(*unreadable);
+                let [actors, unreadable] = [row.actors, row.unreadable].map(cell);
                 let [memory, threads, files] = [row.memory_bytes, row.threads, row.open_files].map(cell);
                 let [cpu, events, messages, inbound, outbound] = [
                     row.cpu_percent,
@@ -211,6 +219,7 @@ mod tests {
             taken_at: Moment { unix_ns: 0, mono_ns: None, boot_ns: None },
             at: Instant::now(),
             liveness,
+            has_actors: true,
             live: 3,
             unreadable: Some(0),
             counters: Counters::default(),
@@ -236,5 +245,7 @@ mod tests {
         assert_eq!(shown(50), ["ACTORS", "SPAWN(/s)", "JOURNAL(/s)", "STATE"]);
         let busy = Sample { used: [7; USED], ..sample };
         assert_eq!(shown_of(&busy, 60), ["ACTORS", "SPAWN(/s)", "JOURNAL(/s)", "SHARDS(/s)", "STATE"]);
+        let plain = Sample { has_actors: false, ..sample };
+        assert_eq!(shown_of(&plain, 200), ["EVENTS(/s)", "LOST", "BEAT(s)", "JOURNAL(/s)", "STATE"]);
     }
 }

@@ -49,7 +49,7 @@ impl MetricColumn {
         {
             // The value of a histogram is the number of its values.
             let unit = if metric.kind == Kind::Histogram { "values" } else { &metric.unit };
-            return of(unit, metric.kind.name() != Kind::Gauge.name(), Source::Metrics(selector));
+            return of(unit, !metric.kind.is_gauge(), Source::Metrics(selector));
         }
         if let Some((field, _)) = records::find(records, name) {
             return of(&field.unit, false, Source::Record);

@@ -6,6 +6,7 @@ use atomscope::attach::{AttachError, Region};
 use atomscope::liveness::Liveness;
 use atomscope::report::human::seconds;
 use atomscope::report::rates::{CounterRates, Counters};
+use atomscope::snapshot::has_actors;
 use atomscope::vitals::Vitals;
 use atomscope_layout::decode::{Moment, RegionReader, rfc3339};
 use atomscope_layout::instances::{Domain, association};
@@ -23,6 +24,8 @@ pub struct Sample {
     pub taken_at: Moment,
     pub at: Instant,
     pub liveness: Liveness,
+    /// See [`has_actors`]. Without actors, the numbers of actors are no facts.
+    pub has_actors: bool,
     pub live: u64,
     /// `None` if the table was not scanned.
     pub unreadable: Option<u64>,
@@ -53,14 +56,16 @@ impl Sample {
         let liveness = region.liveness()?;
         let reader = region.reader()?;
         let totals = reader.actor_totals();
+        let counters = Counters::read(&reader, &totals);
         let sample = Self {
             taken_at: region.now(),
             at: Instant::now(),
             liveness,
+            has_actors: has_actors(&reader.identity(), &liveness, counters.spawned, counters.dead_letters),
             live: totals.live,
             unreadable: (reader.map().actors.count <= SCANNED_SLOTS)
                 .then(|| reader.class_counts().tally.unreadable),
-            counters: Counters::read(&reader, &totals),
+            counters,
             used: used(&reader),
             process: Vitals::of(region, &liveness),
         };
@@ -77,14 +82,15 @@ pub struct Row {
     pub interval_s: Option<f64>,
     /// Whether the interval begins at the start of the node.
     pub since_start: bool,
-    pub actors: u64,
+    /// This and the next three are `None` in a program without actors.
+    pub actors: Option<u64>,
     pub spawned_per_s: Option<f64>,
     pub stopped_per_s: Option<f64>,
     pub dead_letters_per_s: Option<f64>,
     pub events_per_s: Option<f64>,
     /// Letters and events that were lost in the interval.
     pub lost: u64,
-    /// `None` if the table is too large to scan for every line.
+    /// `None` if the table is too large to scan for every line, and in a program without actors.
     pub unreadable: Option<u64>,
     pub beat_age_s: Option<f64>,
     pub state: &'static str,
@@ -119,6 +125,7 @@ impl Row {
         let rates = sample.counters.per_second(&before, interval);
         let tenths = |number: f64| (number * 10.0).round() / 10.0;
         let rate = |of: fn(&CounterRates) -> f64| rates.as_ref().map(of).map(tenths);
+        let of_actors = |of: fn(&CounterRates) -> f64| rate(of).filter(|_| sample.has_actors);
         let used = |at: usize| {
             let growth = sample.used[at].saturating_sub(used_before[at]) as f64;
             let seconds = interval.filter(|_| sample.used[at] > 0)?.as_secs_f64();
@@ -128,13 +135,13 @@ impl Row {
             at: rfc3339(sample.taken_at.unix_ns),
             interval_s: interval.map(seconds),
             since_start,
-            actors: sample.live,
-            spawned_per_s: rate(|rates| rates.spawned),
-            stopped_per_s: rate(|rates| rates.stopped),
-            dead_letters_per_s: rate(|rates| rates.dead_letters),
+            actors: sample.has_actors.then_some(sample.live),
+            spawned_per_s: of_actors(|rates| rates.spawned),
+            stopped_per_s: of_actors(|rates| rates.stopped),
+            dead_letters_per_s: of_actors(|rates| rates.dead_letters),
             events_per_s: rate(|rates| rates.events),
             lost: sample.counters.lost.saturating_sub(before.lost),
-            unreadable: sample.unreadable,
+            unreadable: sample.unreadable.filter(|_| sample.has_actors),
             beat_age_s: sample.liveness.newest_beat_age().map(seconds),
             state: sample.liveness.verdict.word(),
             why: sample.liveness.why(),

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use atomscope::attach::RegionSummary;
 use atomscope::liveness::Liveness;
 use atomscope::report::human::duration;
+use atomscope::report::list::Value;
 use atomscope::report::nodes::NodeRow;
+use atomscope::report::records::KIND_INDEX;
 use atomscope_layout::decode::rfc3339;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::table::Key;
@@ -335,6 +337,8 @@ impl App {
         // A key of a row could match a row of the other node.
         self.close_overlay();
         self.cursors.values_mut().for_each(|state| (state.key, state.actor) = (None, None));
+        // Every node has its own kinds of records.
+        self.cursors.entry(View::Records).or_default().list = 0;
         if let Some(again) = again {
             self.is_past_only = again.newest.is_last();
             (self.history, self.points, self.successor) = (again.history, again.points, again.successor);
@@ -691,9 +695,37 @@ impl App {
             Some(_) => self.overlay = None,
             None if self.view == View::Nodes => return self.open_node(),
             None if self.view == View::Overview || self.sheet.len() == 0 => {}
+            None if self.view == View::Records && self.sheet.list == 0 => self.open_kind(),
             None => (self.overlay, self.overlay_first) = (Some(Overlay::Detail), 0),
         }
         Vec::new()
+    }
+
+    /// Goes from the list of the kinds of records to the list of the selected kind.
+    fn open_kind(&mut self) {
+        let cursor = self.cursor_state().map_or(0, |state| state.cursor);
+        let row = self.sheet.row(cursor, self.source());
+        let column = self.sheet.columns.iter().position(|column| column.name == KIND_INDEX);
+        let Some(Value::Number(kind)) = column.and_then(|at| row.get(at)) else { return };
+        let list = *kind as usize + 1;
+        self.is_stale = true;
+        // The filter was for the kind.
+        *self.cursor_mut() = CursorState {
+            list,
+            sorts: std::mem::take(&mut self.cursor_mut().sorts),
+            ..CursorState::default()
+        };
+    }
+
+    /// Goes from the list of a kind of records to the list of the kinds.
+    fn close_kind(&mut self) {
+        let kinds = self.tick().map(|tick| &tick.snapshot.own_records.kinds);
+        let kind = kinds.and_then(|kinds| kinds.get(self.sheet.list.checked_sub(1)?));
+        let key = kind.map(|kind| RowKey::Texts(vec![kind.name.clone()]));
+        self.is_stale = true;
+        let state = self.cursor_mut();
+        // A selection of the first row is not kept by its key.
+        (state.list, state.cursor, state.key) = (0, 1, key);
     }
 
     /// The open node.
@@ -727,7 +759,7 @@ impl App {
         }
     }
 
-    /// Undoes one step: closes the overlay, leaves the past, clears the filter, or goes to the list of nodes.
+    /// Undoes one step: closes the overlay, leaves the past, clears the filter, or goes to the list of kinds or of nodes.
     fn back(&mut self) -> Vec<Effect> {
         if self.overlay.is_some() {
             self.close_overlay();
@@ -741,6 +773,10 @@ impl App {
         if !self.cursor_mut().filter.is_empty() {
             self.cursor_mut().filter.clear();
             self.is_stale = true;
+            return Vec::new();
+        }
+        if self.view == View::Records && self.sheet.list > 0 {
+            self.close_kind();
             return Vec::new();
         }
         if self.view != View::Nodes {

@@ -271,6 +271,7 @@ fn losses(app: &App, theme: Theme) -> Line<'static> {
         + tick.snapshot.dead_letters.unreadable
         + tick.snapshot.failures.unreadable
         + tick.snapshot.failures.panics_unreadable
+        + tick.snapshot.own_records.unreadable
         + subsystems.instances.unreadable
         + subsystems.documents_unreadable;
     let dropped = tick.usage.drops.list().iter().fold(0u64, |sum, (number, _)| sum.saturating_add(*number));
@@ -423,7 +424,8 @@ fn hints(app: &App, theme: Theme, width: usize) -> Line<'static> {
             View::Events => vec![("/", "filter"), ("o", "topic"), ("f", "follow")],
             view => {
                 let lists = (app.sheet.lists.len() > 1).then_some(("← →", "lists"));
-                let rates = view.subsystem().map(|_| ("v", "rates, totals"));
+                let has_rates = matches!(view, View::Records | View::Subsystem(_));
+                let rates = has_rates.then_some(("v", "rates, totals"));
                 let all =
                     [Some(("Enter", "open")), Some(("/", "filter")), lists, Some(("< >", "sort")), rates];
                 all.into_iter().flatten().collect()
@@ -501,7 +503,7 @@ fn bar(app: &App, theme: Theme, width: usize) -> Line<'static> {
     if app.hides_zeros {
         notes.push(Span::styled("zeros hidden", theme.accent()));
     }
-    if app.view == View::Actors || app.view.subsystem().is_some() {
+    if matches!(app.view, View::Actors | View::Records | View::Subsystem(_)) {
         let is_last = app.tick().is_none_or(|tick| tick.is_last());
         let text = match app.reset_at() {
             _ if app.shows_rates && !is_last => "rates".to_owned(),
@@ -616,6 +618,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         for (nth, (at, width)) in kept.iter().enumerate() {
             // The last part of a class name is the most specific one.
             let is_class = match columns[*at].1.name {
+                _ if columns[*at].1.is_own => false,
                 "message" => sheet.name == "dead_letters",
                 name => name == "class",
             };
@@ -634,7 +637,11 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &mut App, theme: Theme) {
         lines.push(draw_row(&titles, &|_| theme.strong().add_modifier(Modifier::UNDERLINED)));
     }
     for (row, at) in rows.iter().zip(first..) {
-        let line = draw_row(row, &|column| cell_style(columns[column].1.name, &row[column], theme));
+        let style = |at: usize| match columns[at].1 {
+            column if column.is_own => Style::new(),
+            column => cell_style(column.name, &row[at], theme),
+        };
+        let line = draw_row(row, &style);
         lines.push(if at == cursor { line.style(theme.selected()) } else { line });
     }
     frame.render_widget(Paragraph::new(lines), area);
@@ -976,18 +983,15 @@ fn classes(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'st
 
 /// Of a program without actors: the newest states of its own records.
 fn own_records(tick: &Tick, width: usize, most: usize, theme: Theme) -> Vec<Line<'static>> {
-    let list = records::all(&tick.snapshot.own_records, tick.snapshot.until);
-    if list.rows.is_empty() {
+    let records = &tick.snapshot.own_records;
+    if records.list.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![Line::styled("Records of its own", theme.strong())];
-    for row in list.rows.iter().take(most) {
-        if let [name, .., values] = row.as_slice() {
-            let text = format!(" {}: {}", name.shown(""), values.shown(""));
-            lines.push(Line::raw(cut(&safe(&text), width)));
-        }
+    for (name, values) in records::texts(records).take(most) {
+        lines.push(Line::raw(cut(&safe(&format!(" {name}: {values}")), width)));
     }
-    if let Some(more) = list.rows.len().checked_sub(most).filter(|more| *more > 0) {
+    if let Some(more) = records.list.len().checked_sub(most).filter(|more| *more > 0) {
         lines.push(Line::styled(
             format!(" and {}", count(more as u64, "more record", "more records")),
             theme.dim(),

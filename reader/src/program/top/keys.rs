@@ -122,7 +122,11 @@ pub const KEYS: &[Group] = &[
             bind(&[Code(C::End), Char('G')], A::Last, "to the last row"),
             bind(&[Code(C::Left), Char('h')], A::Left, "the previous list; in a tree: fold, or go up"),
             bind(&[Code(C::Right), Char('l')], A::Right, "the next list; in a tree: unfold"),
-            bind(&[Code(C::Enter), Char('d')], A::Open, "show all of the selected row; open a node"),
+            bind(
+                &[Code(C::Enter), Char('d')],
+                A::Open,
+                "show all of the selected row; open a node or a kind",
+            ),
             bind(&[Code(C::Esc), Code(C::Backspace)], A::Back, "back, one step at a time"),
         ],
     },

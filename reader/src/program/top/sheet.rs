@@ -6,6 +6,7 @@ mod events;
 mod hot;
 mod lists;
 mod own;
+mod records;
 mod request;
 mod rows;
 mod threads;
@@ -14,7 +15,6 @@ use atomscope::report::actors::{ActorValue, COLUMNS};
 use atomscope::report::human::{bytes, count, duration};
 use atomscope::report::letters::Recipients;
 use atomscope::report::list::{List, Value, number, text, unit_of_row};
-use atomscope::report::records::{HOW_TO_PUBLISH, all};
 use atomscope::snapshot::Snapshot;
 use atomscope::snapshot::caveats::Caveat;
 use atomscope_layout::decode::rfc3339;
@@ -24,11 +24,11 @@ use self::events::events;
 use self::hot::hot;
 use self::lists::{of_lists, since};
 use self::own::own;
+use self::records::records;
 pub use self::request::{Baseline, Mode, OWN_ORDER, SheetRequest, Sort, Source};
 pub use self::rows::{Fold, RowKey, Rows, Sheet};
 use self::rows::{actor, event_row};
 use self::threads::threads;
-use crate::program::top::tick::Tick;
 use crate::program::top::view::View;
 
 /// Makes a sheet.
@@ -116,22 +116,6 @@ pub fn sheet(request: &SheetRequest<'_>, source: Source<'_>) -> Sheet {
             of_lists(request, lists, lines, &nothing)
         }
     }
-}
-
-/// The application's records, with the rates at which they are published.
-fn records(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
-    let mut list = all(&tick.snapshot.own_records, tick.snapshot.until);
-    let is_rate = request.shows_rates && !tick.is_last();
-    let shown = if is_rate {
-        tick.before.as_ref().map(|(before, seconds)| (before, Some(*seconds)))
-    } else {
-        request.baseline.map(|baseline| (&baseline.snapshot, None))
-    };
-    let then = shown.map(|(then, _)| all(&then.own_records, then.until));
-    since(&mut list, then.as_ref(), shown.and_then(|(_, seconds)| seconds), is_rate);
-    let nothing =
-        format!("Node {} publishes no records of its own: {HOW_TO_PUBLISH}.", tick.snapshot.identity.node);
-    of_lists(request, vec![list], Vec::new(), &nothing)
 }
 
 fn dead_letters(snapshot: &Snapshot) -> List {

@@ -28,7 +28,11 @@ use atomscope_layout::dto::ActorStatus;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::failures::{Report, Severity};
 use atomscope_layout::instances::{Domain, worker};
+use atomscope_layout::limits::{MAX_FIELDS, MAX_KINDS};
 use atomscope_layout::metrics::Builtin;
+use atomscope_layout::own_records::{
+    Elements, FieldShape, FieldType, KIND_FIELDS, KindShape, OwnRecordWriter, describe,
+};
 use atomscope_layout::records::ActorRecord;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
@@ -1413,6 +1417,216 @@ mod keys {
         let text = screen.text(160, 20);
         assert!(text.contains("the file was cut short") && text.contains("order-4"), "{text}");
         assert!(text.contains("shop was live; cannot attach"), "how it is nobody knows: {text}");
+    }
+}
+
+mod records {
+    use super::*;
+
+    const fn field(
+        name: &'static str,
+        unit: &'static str,
+        offset: usize,
+        of: FieldType,
+        bytes: usize,
+    ) -> FieldShape<'static> {
+        let holds = Elements { of, bytes, length: 0, values: &[] };
+        FieldShape { name, unit, help: "", offset, holds }
+    }
+
+    /// Two of its fields have names of columns by which this program finds rows again in other lists.
+    const IMPORT: KindShape<'static> = KindShape {
+        name: "Import",
+        help: "How far an import is.",
+        bytes: 48,
+        fields: &[
+            field("file", "", 0, FieldType::Text, 8),
+            field("read_bytes", "bytes", 8, FieldType::U64, 8),
+            field("waiting", "rows", 16, FieldType::U64, 8),
+            field("unit", "", 24, FieldType::Text, 8),
+            field("share", "%", 32, FieldType::F64, 8),
+            field("busy", "", 40, FieldType::Bool, 1),
+        ],
+    };
+
+    const ZONE: KindShape<'static> = KindShape {
+        name: "Zone",
+        help: "",
+        bytes: 8,
+        fields: &[field("celsius", "°C", 0, FieldType::F64, 8)],
+    };
+
+    struct Writer<'a> {
+        node: &'a Node,
+        kinds: usize,
+        fields: usize,
+    }
+
+    impl Writer<'_> {
+        fn kind(&mut self, kind: &KindShape<'_>) {
+            let (kinds, fields) = (self.node.map.kinds, self.node.map.fields);
+            let slot = &self.node.section(kinds)[self.kinds * kinds.stride..];
+            let slots = &self.node.section(fields)[self.fields * fields.stride..];
+            assert!(describe(slot, slots, fields.stride, self.fields, kind));
+            (self.kinds, self.fields) = (self.kinds + 1, self.fields + kind.fields.len());
+        }
+
+        /// A record that was published so often, the last time this many seconds after the start of the node.
+        fn record(&self, slot: usize, kind: u32, name: &str, published: usize, at_s: u64, payload: &[u64]) {
+            let records = self.node.map.records;
+            let slot = &self.node.section(records)[slot * records.stride..][..records.stride];
+            let writer = OwnRecordWriter::new(slot);
+            writer.claim(kind, name);
+            let words = [&[at_s * 1_000_000_000], payload].concat();
+            (0..published).for_each(|_| writer.publish(&words));
+        }
+    }
+
+    fn text(text: &str) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Two imports in this second, one of which reads 2 KiB in each, and a kind without records.
+    fn importer(second: u64) -> Node {
+        let room = Capacities { kinds: 4, fields: 16, records: 8, ..large() };
+        let node = Node::sized("importer", room, |record| record.pid = 4711);
+        node.header().process_beat(99 * 1_000_000_000);
+        let mut all = Writer { node: &node, kinds: 0, fields: 0 };
+        all.kind(&IMPORT);
+        all.kind(&ZONE);
+        let state = |read: u64, waiting: u64, unit: &str| {
+            let file = text(&format!("{second}.csv"));
+            [file, 2048 * read, waiting, text(unit), 12.5f64.to_bits(), 1]
+        };
+        let waiting = if second.is_multiple_of(2) { 7 } else { 9 };
+        all.record(0, 0, "slow", 3, 90, &state(1, 4, "bytes"));
+        all.record(1, 0, "fast", 10 + 5 * second as usize, 80 + second, &state(second, waiting, "ns"));
+        all.record(2, 0, "never", 0, 0, &[]);
+        node
+    }
+
+    fn read(screen: &mut Screen, seconds: std::ops::Range<u64>) {
+        seconds.for_each(|second| screen.read(&importer(second), LIVE));
+    }
+
+    fn cell(screen: &mut Screen, row: &str, column: &str) -> Option<String> {
+        screen.app.refresh();
+        let (sheet, source) = (&screen.app.sheet, screen.app.source());
+        let at = sheet.columns.iter().position(|of| of.title() == column)?;
+        let rows = (0..sheet.len()).map(|at| sheet.row(at, source));
+        let row = rows.into_iter().find(|values| values[0].shown("") == row)?;
+        Some(sheet.columns[at].shown(&row[at], "").into_owned())
+    }
+
+    #[test]
+    fn have_a_list_of_kinds_and_one_for_each_kind_as_they_were_approved() {
+        for width in WIDTHS {
+            let mut screen = Screen::new();
+            read(&mut screen, 0..5);
+            let mut screens = screen.views(&[View::Records], width, 12);
+            for keys in ["⏎", "⏎", "⎋v", "→"] {
+                screen.press(keys);
+                screens += &format!("=== {keys}\n{}", screen.text(width, 16));
+            }
+            screen.press("←v");
+            screen.read(&importer(5), stale(Verdict::Crashed));
+            screens += &format!("=== after its death\n{}", screen.text(width, 16));
+            approve(&format!("records-{width}"), &screens);
+        }
+    }
+
+    #[test]
+    fn have_rates_of_what_only_grows_since_the_tick_before() {
+        let mut screen = Screen::new();
+        read(&mut screen, 0..3);
+        screen.press("B⏎");
+        assert_eq!(cell(&mut screen, "fast", "READ(KiB/s)"), None, "two intervals are not enough");
+        read(&mut screen, 3..4);
+        assert_eq!(cell(&mut screen, "fast", "READ(KiB/s)").as_deref(), Some("2.0"));
+        assert_eq!(cell(&mut screen, "fast", "READ(KiB)").as_deref(), Some("6.0"));
+        assert_eq!(cell(&mut screen, "slow", "READ(KiB/s)").as_deref(), Some("0.0"));
+        assert_eq!(cell(&mut screen, "never", "READ(KiB/s)").as_deref(), Some("-"));
+        assert_eq!(cell(&mut screen, "fast", "WAITING(rows/s)"), None, "it falls too");
+        assert_eq!(cell(&mut screen, "fast", "SHARE(%/s)"), None);
+        // The name of a field says nothing to the program: rows are found again although `file` and `unit` change.
+        assert_eq!(cell(&mut screen, "fast", "PUBLISHED").as_deref(), Some("5.0/s"));
+        assert_eq!(cell(&mut screen, "slow", "UNIT").as_deref(), Some("bytes"));
+        // Sorted and filtered as every list.
+        screen.press("/read_bytes_per_s > 1⏎");
+        assert_eq!(screen.app.sheet.len(), 1);
+        screen.press("⎋v");
+        assert_eq!(cell(&mut screen, "fast", "READ(KiB/s)"), None, "only totals are shown");
+        assert_eq!(cell(&mut screen, "fast", "PUBLISHED").as_deref(), Some("25"));
+        screen.press("v");
+        screen.read(&importer(9), stale(Verdict::Crashed));
+        assert_eq!(cell(&mut screen, "fast", "READ(KiB/s)"), None, "a dead node has no rates");
+        assert_eq!(cell(&mut screen, "fast", "FILE").as_deref(), Some("9.csv"), "but its last state");
+        assert_eq!(cell(&mut screen, "slow", "AGE(s)").as_deref(), Some("2.0"), "until its last beat");
+    }
+
+    #[test]
+    fn are_opened_by_kind_and_closed_again_with_the_selection_kept() {
+        let mut screen = Screen::new();
+        read(&mut screen, 0..2);
+        let place = |screen: &Screen| {
+            let state = screen.app.cursor_state().unwrap();
+            (screen.app.sheet.list, screen.app.sheet.name, state.cursor, state.filter.clone())
+        };
+        screen.press("B/Zone⏎");
+        assert_eq!(place(&screen), (0, "kinds", 0, "Zone".to_owned()));
+        screen.press("⏎");
+        assert_eq!(place(&screen), (2, "Zone", 0, String::new()), "the filter was for the kind");
+        assert!(screen.text(120, 12).contains("There is no record of this kind now."));
+        screen.press("⎋");
+        assert_eq!(place(&screen), (0, "kinds", 1, String::new()));
+        screen.press("↑⏎↓⏎");
+        assert!(screen.app.overlay.is_some() && screen.text(120, 30).contains("read(kib)"));
+        read(&mut screen, 2..3);
+        screen.press("⎋");
+        assert_eq!(place(&screen), (1, "Import", 1, String::new()));
+        // Kinds of another node have other numbers.
+        let path = screen.files.save("atomscope-0-4712-0123456789abcdef", &Node::new("next").bytes());
+        screen
+            .app
+            .receive(Message::Successor(0, Box::new(RegionSummary::read(&path, None, MAX_BYTES).unwrap())));
+        screen.press("s");
+        assert_eq!(screen.app.cursor_state().unwrap().list, 0);
+    }
+
+    #[test]
+    fn of_as_many_kinds_and_fields_as_there_can_be_are_shown_and_kept_within_bounds() {
+        const KINDS: usize = MAX_KINDS;
+        let room = Capacities { kinds: KINDS, fields: MAX_FIELDS, records: 3, ..large() };
+        let node = Node::sized("crowd", room, |record| record.pid = 4711);
+        let mut all = Writer { node: &node, kinds: 0, fields: 0 };
+        let fields: Vec<_> =
+            (0..KIND_FIELDS).map(|at| field(HOSTILE, HOSTILE, 8 * at, FieldType::U64, 8)).collect();
+        all.kind(&KindShape { name: HOSTILE, help: HOSTILE, bytes: 8 * KIND_FIELDS, fields: &fields });
+        let rest = (MAX_FIELDS - KIND_FIELDS) / (KINDS - 1);
+        for number in 1..KINDS {
+            let name = format!("Kind{number}");
+            all.kind(&KindShape { name: &name, help: "", bytes: 8 * rest, fields: &fields[..rest] });
+        }
+        all.record(0, 0, HOSTILE, 1, 98, &[7; KIND_FIELDS]);
+        all.record(1, KINDS as u32 - 1, "last", 1, 98, &[7; KIND_FIELDS]);
+        let mut screen = Screen::new();
+        screen.app.history = History::new(64 << 20);
+        for _ in 0..3 {
+            screen.read(&node, LIVE);
+        }
+        let (_, _, bytes) = screen.app.history.extent();
+        assert!(bytes > MAX_FIELDS * HOSTILE.len() && bytes < 64 << 20, "{bytes}");
+        for keys in ["B", "⏎", "⏎", "⎋←", "←", "⏎"] {
+            screen.press(keys);
+            for width in WIDTHS {
+                let buffer = screen.buffer(width, 30, true);
+                assert!(buffer.content().iter().all(|cell| !cell.symbol().contains(is_unsafe)), "{keys}");
+            }
+        }
+        assert_eq!((screen.app.sheet.list, screen.app.sheet.name), (KINDS, "Kind4095"));
+        assert!(screen.text(120, 30).contains("last"), "{}", screen.text(120, 30));
     }
 }
 

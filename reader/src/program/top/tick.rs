@@ -8,6 +8,7 @@ use atomscope::report::events::{describe, loss_text};
 use atomscope::report::findings::Finding;
 use atomscope::report::instruments::{ActorRates, Rates};
 use atomscope::report::rates::{CounterRates, Counters};
+use atomscope::report::records::Growth;
 use atomscope::report::subsystems::Summary;
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
@@ -69,6 +70,8 @@ pub struct Tick {
     pub point: Point,
     /// What the instrumented actors did since the tick before.
     pub rates: Rates,
+    /// Which fields of the application's records only grow, as far as they were seen.
+    pub growth: Growth,
     /// CPU time and memory of this program.
     pub own: Option<Vitals>,
     /// How long this tick took to read.

@@ -47,7 +47,7 @@ views! {
     }
     after {
         Hot         "hot"          "Hot"      'H'  "the busiest of the instrumented actors";
-        Records     "records"      "Records"  'B'  "the application's own records";
+        Records     "records"      "Records"  'B'  "the application's own records, by kind";
         Threads     "threads"      "Threads"  'T'  "threads of the process, as the kernel shows them";
         Own         "self"         "Self"     'S'  "capacity, drops, unreadable records, cost of watching";
         Nodes       "nodes"        "Nodes"    'N'  "the nodes of this machine";

@@ -10,12 +10,13 @@ use atomscope::liveness::{Liveness, Verdict, Wedge};
 use atomscope::report::findings;
 use atomscope::report::instruments::Activity;
 use atomscope::report::rates::Counters;
+use atomscope::report::records::Growth;
 use atomscope::report::subsystems::{summaries, warnings};
 use atomscope::report::usage::Usage;
 use atomscope::snapshot::Snapshot;
 use atomscope::threads::{NodeProcess, ThreadSamples, add_roles, rates};
 use atomscope::vitals::Vitals;
-use atomscope_layout::decode::{Class, Failure, Failures, Panic};
+use atomscope_layout::decode::{Class, Failure, Failures, FieldValue, Panic};
 use atomscope_layout::follow::Follower;
 use atomscope_layout::instances::{Domain, worker};
 
@@ -38,6 +39,8 @@ pub struct WatchedNode {
     events: Vec<EventRow>,
     /// The threads at the last tick; `None` if that did not read them.
     threads_before: Option<ThreadSamples>,
+    /// Which fields of the application's records only grow, by all ticks so far.
+    growth: Growth,
 }
 
 /// The parts of a tick that the next one is compared with.
@@ -69,6 +72,7 @@ impl WatchedNode {
             has_ended: false,
             events: Vec::new(),
             threads_before: None,
+            growth: Growth::default(),
         })
     }
 
@@ -150,6 +154,9 @@ impl WatchedNode {
         let activity = listed.as_ref().map(|listed| Activity::of(listed.tree.actors(), snapshot.until));
         let activity_before = self.before.as_ref().and_then(|before| before.activity.as_ref());
         let rates = activity.as_ref().zip(activity_before).map(|(now, before)| now.since(before));
+        if let Some(before) = &self.before {
+            self.growth.add(&before.snapshot.own_records, &snapshot.own_records);
+        }
         let classes = std::mem::take(&mut snapshot.classes);
         let last = self.before.as_ref().filter(|before| *before.classes == classes);
         let classes = last.map_or_else(|| Arc::new(classes), |before| Arc::clone(&before.classes));
@@ -164,7 +171,7 @@ impl WatchedNode {
             .as_ref()
             .and_then(|threads| threads.as_ref().ok())
             .map_or(0, |threads| threads.rows.len());
-        let snapshot_bytes = snapshot_bytes + thread_rows * ROW_BYTES;
+        let snapshot_bytes = snapshot_bytes + thread_rows * ROW_BYTES + self.growth.bytes();
         let snapshot = Arc::new(snapshot);
         let before = self.before.replace(PreviousTick {
             at,
@@ -195,6 +202,7 @@ impl WatchedNode {
             uptime,
             point,
             rates: rates.unwrap_or_default(),
+            growth: self.growth.clone(),
             own: Vitals::own(),
             took: at.elapsed(),
             snapshot_bytes,
@@ -232,7 +240,7 @@ const TICK_BYTES: usize = 16 << 10;
 fn approximate_bytes(snapshot: &Snapshot) -> usize {
     let subsystems = &snapshot.subsystems;
     let (cluster, sharding) = (&subsystems.cluster, &subsystems.sharding);
-    let (mut rows, mut bytes) = (0usize, TICK_BYTES);
+    let (mut rows, mut bytes, mut values) = (0usize, TICK_BYTES, 0usize);
     let mut add = |texts: &[&str]| {
         rows += 1;
         bytes += texts.iter().map(|text| text.len()).sum::<usize>();
@@ -260,6 +268,19 @@ fn approximate_bytes(snapshot: &Snapshot) -> usize {
         .recent_writes
         .iter()
         .for_each(|write| add(&[&write.journal, &write.persistence_id]));
+    let records = &snapshot.own_records;
+    for kind in &records.kinds {
+        add(&[&kind.name, &kind.help]);
+        for field in &kind.fields {
+            let values = field.values.iter().map(String::as_str);
+            let texts = [field.name.as_str(), &field.unit, &field.help];
+            add(&texts.into_iter().chain(values).collect::<Vec<_>>());
+        }
+    }
+    for record in &records.list {
+        add(&[&record.name]);
+        values += record.values.iter().map(value_bytes).sum::<usize>();
+    }
     snapshot.metrics.iter().for_each(|metric| {
         add(&[&metric.name, &metric.help]);
         metric.labels.iter().for_each(|(key, value)| add(&[key, value]));
@@ -280,7 +301,17 @@ fn approximate_bytes(snapshot: &Snapshot) -> usize {
         let Panic { message, location, thread, actor, class, .. } = panic;
         add_all(&[message, location, thread, actor, class]);
     });
-    bytes + rows * ROW_BYTES
+    bytes + values + rows * ROW_BYTES
+}
+
+/// Memory of the value of a field.
+fn value_bytes(value: &FieldValue) -> usize {
+    let inside = match value {
+        FieldValue::Text(text) | FieldValue::Name(text) => text.len(),
+        FieldValue::List(elements) => elements.iter().map(value_bytes).sum(),
+        _ => 0,
+    };
+    size_of::<FieldValue>() + inside
 }
 
 fn point(

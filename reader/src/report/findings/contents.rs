@@ -45,6 +45,11 @@ pub(super) fn add(findings: &mut Findings, region: &Region, snapshot: &Snapshot,
     cost(findings, region, snapshot);
 }
 
+/// `1 time`, `2 times`.
+fn times(number: u64) -> String {
+    count(number, "time", "times")
+}
+
 /// How full the region is, and what was dropped.
 fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let live = snapshot.totals.live;
@@ -64,7 +69,7 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     }
     let text = format!("{} of {} names used", usage.names.used, usage.names.capacity);
     if drops.names_full > 0 {
-        let text = format!("{text}; {} times no slot was free", drops.names_full);
+        let text = format!("{text}; {} no slot was free", times(drops.names_full));
         findings.add(Severity::Warning, text, Some("build the region with more `names`"));
     } else {
         findings.good(text);
@@ -92,12 +97,12 @@ fn capacity(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         findings.add(Severity::Note, text, Some("build the region with more `histograms`"));
     }
     if drops.metrics_unlisted > 0 {
-        let text = format!("{} times a metric was refused and counts nothing", drops.metrics_unlisted);
+        let text = format!("{} a metric was refused and counts nothing", times(drops.metrics_unlisted));
         let advice = "the node's warnings name it and the reason: no room, or its name, labels, kind or unit";
         findings.add(Severity::Warning, text, Some(advice));
     }
     if drops.records_unlisted > 0 {
-        let text = format!("{} times no slot was free for a record of its own", drops.records_unlisted);
+        let text = format!("{} no slot was free for a record of its own", times(drops.records_unlisted));
         let advice = "build the region with more `records`, `record_kinds` or `record_fields`: the error that the node got says which";
         findings.add(Severity::Warning, text, Some(advice));
     }
@@ -245,7 +250,7 @@ fn panics_and_errors(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage
         findings.add(Severity::Note, with_newest(format!("{logged} logged"), newest), Some(ADVICE));
     }
     if usage.drops.failures_unlisted > 0 {
-        let text = format!("{} times no slot was free for another failure", usage.drops.failures_unlisted);
+        let text = format!("{} no slot was free for another failure", times(usage.drops.failures_unlisted));
         findings.add(Severity::Warning, text, Some("build the region with more `failures`"));
     }
 }
@@ -292,7 +297,7 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
         let number = snapshot.builtin(domain.unlisted());
         if number > 0 {
             let text =
-                format!("{number} times no slot was free for more {}", domain.name().replace('_', " "));
+                format!("{} no slot was free for more {}", times(number), domain.name().replace('_', " "));
             findings.add(Severity::Warning, text, Some("build the region with more `instances`"));
         }
     }
@@ -300,7 +305,8 @@ fn subsystems(findings: &mut Findings, snapshot: &Snapshot, usage: &Usage) {
     let rolled_up =
         rolled_up.fold(0u64, |sum, journal| sum.saturating_add(journal.numbers[journal::ROLLED_UP]));
     if rolled_up > 0 {
-        let text = format!("{rolled_up} times a more active persistence id replaced another one in the list");
+        let text =
+            format!("{} a more active persistence id replaced another one in the list", times(rolled_up));
         findings.add(
             Severity::Note,
             text,

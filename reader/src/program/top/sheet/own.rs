@@ -37,6 +37,10 @@ pub fn own(tick: &Tick) -> Vec<List> {
         (tick.snapshot.failures.unreadable, "unreadable records of the failure log"),
         (tick.snapshot.failures.panics_unreadable, "unreadable panics"),
         (tick.tally.unreadable, "unreadable actor records"),
+        (
+            tick.snapshot.own_records.unreadable,
+            "unreadable records of the application's own, and their kinds",
+        ),
         (subsystems.instances.unreadable, "unreadable records of subsystems"),
         (subsystems.documents_unreadable, "unreadable documents (cluster state, shard allocation)"),
         (tick.snapshot.totals.untracked, "live actors that have no slot"),

@@ -131,7 +131,8 @@ impl Sheet {
 /// The texts of a row that identify it: the first one, and its owner or the like.
 pub fn list_key(columns: &[Column], row: &[Value]) -> Vec<String> {
     let is_identifying = |(at, column): &(usize, &Column)| {
-        *at == 0 || ["owner", "labels", "unit", "file", "id", "tid"].contains(&column.name)
+        let is_identifying = ["owner", "labels", "unit", "file", "id", "tid"].contains(&column.name);
+        *at == 0 || is_identifying && !column.is_own
     };
     let identifying = columns.iter().enumerate().filter(is_identifying);
     identifying.filter_map(|(at, _)| row.get(at)).map(|value| value.shown("").into_owned()).collect()
