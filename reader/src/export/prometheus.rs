@@ -61,9 +61,9 @@ struct Last {
 #[derive(Debug, Clone)]
 struct Names {
     labels: Labels,
-    /// The name of its region's file.
+    /// The path of its region's file, by which it was found.
     file: String,
-    /// Whether the file's name is needed. Once it was, it stays: a series must not change its labels.
+    /// Whether the file is needed. Once it was, it stays: a series must not change its labels.
     with_file: bool,
 }
 
@@ -194,8 +194,7 @@ impl Names {
 impl State {
     fn new(node: &Node<'_>, more: &Labels) -> Self {
         let labels = labels_of(node, node.region.identity(), more);
-        let file = node.region.shown_path();
-        let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        let file = node.path().to_string_lossy().into_owned();
         let names = Names { labels, file, with_file: false };
         Self { names, events: EventCounts::default(), wants_events: None }
     }
