@@ -101,8 +101,9 @@ fn textfile(
     let mut next = Instant::now();
     while !stopped() {
         poll(nodes, exporter)?;
-        if Instant::now() >= next {
-            next = Instant::now() + interval;
+        let now = Instant::now();
+        if now >= next {
+            next = (next + interval).max(now);
             let text = exporter.collect(nodes).map_err(|error| failed(&error))?.to_text(Format::Text);
             let written = to_file(path, None, Readers::Anybody, |out| out.write_all(text.as_bytes()));
             match (written, &file) {
