@@ -17,6 +17,7 @@ mod harness;
 mod record;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,13 @@ enum Command {
         /// Snapshots per second; 0 is as fast as possible
         rate: u64,
     },
+    /// Scrape an exporter until killed
+    #[command(hide = true)]
+    Scraper {
+        exporter: SocketAddr,
+        /// Scrapes per second
+        rate: u64,
+    },
     /// Print the memory of so many live actors
     #[command(hide = true)]
     Weigh { side: String, actors: usize },
@@ -75,6 +83,7 @@ fn main() -> Result<()> {
         }
         Command::Record { groups, quick, out } => record(&groups, quick, out),
         Command::Reader { region, rate } => groups::readers::read(&region, rate),
+        Command::Scraper { exporter, rate } => groups::readers::scrape(exporter, rate),
         Command::Weigh { side, actors } => groups::memory::weigh(&side, actors),
         Command::Operations { name, side, count } => groups::instructions::operate(&name, &side, count),
     }

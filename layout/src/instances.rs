@@ -51,6 +51,9 @@ pub use crate::domains::{
     shard, shard_region, worker,
 };
 
+/// The name of the metrics that are the histograms of write latency of journals, one for each of them.
+pub const JOURNAL_LATENCY_METRIC: &str = "persistence.write_latency";
+
 /// Bytes of an instance's name that are kept.
 pub const INSTANCE_TEXT_BYTES: usize = 192;
 /// The lane of a thread that takes no slots through one.

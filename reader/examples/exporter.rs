@@ -59,13 +59,8 @@ impl<W: Write> Exporter for Csv<W> {
         self.out.flush()
     }
 
-    fn node_ended(
-        &mut self,
-        node: &Node<'_>,
-        end: &NodeEnd<'_>,
-        last: Option<&Observed<'_>>,
-    ) -> io::Result<()> {
-        self.row(node, &end.word(), last)
+    fn node_ended(&mut self, node: &Node<'_>, end: &NodeEnd<'_>) -> io::Result<()> {
+        self.row(node, &end.word(), end.last())
     }
 }
 

@@ -412,17 +412,22 @@ impl Verdict {
         }
     }
 
+    /// The words of all verdicts.
+    pub const WORDS: [&str; 8] =
+        ["not ready", "starting", "live", "wedged", "stopping", "closed", "failed", "crashed"];
+
     /// The verdict in one word, for a column.
     pub fn word(self) -> &'static str {
+        let [not_ready, starting, live, wedged, stopping, closed, failed, crashed] = Self::WORDS;
         match self {
-            Self::NotReady { .. } => "not ready",
-            Self::Starting => "starting",
-            Self::Live => "live",
-            Self::Wedged(_) => "wedged",
-            Self::Stopping => "stopping",
-            Self::Closed => "closed",
-            Self::Failed => "failed",
-            Self::Crashed => "crashed",
+            Self::NotReady { .. } => not_ready,
+            Self::Starting => starting,
+            Self::Live => live,
+            Self::Wedged(_) => wedged,
+            Self::Stopping => stopping,
+            Self::Closed => closed,
+            Self::Failed => failed,
+            Self::Crashed => crashed,
         }
     }
 

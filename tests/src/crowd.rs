@@ -2,13 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use atomr_core::actor::{ActorPath, Address, SpawnObserver};
 use atomscope_probe::TelemetryExtension;
 
-use crate::support::{own_memory, processor_time, program, wait_until};
+use crate::support::{Running, own_memory, processor_time, program, wait_until};
 use crate::terminal::Terminal;
 
 /// Registers so many actors, each parent with a thousand children.
@@ -27,45 +27,34 @@ pub fn populate(telemetry: &TelemetryExtension, actors: usize) {
     }
 }
 
-/// The program on a region. Drop kills it and waits for its end.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &str, region: &Path, rest: &[&str]) -> Self {
-        let mut atomscope = Command::new(program("atomscope"));
-        atomscope.arg(command).arg(region).args(rest).stdin(Stdio::null()).stdout(Stdio::piped());
-        Self(atomscope.spawn().expect("atomscope can be run"))
-    }
-
-    fn processor_time(&self) -> Duration {
-        processor_time(self.0.id()).expect("the process has not been waited for")
-    }
+/// The program on a region.
+fn start(command: &str, region: &Path, rest: &[&str]) -> Running {
+    let mut atomscope = Command::new(program("atomscope"));
+    atomscope.arg(command).arg(region).args(rest).stdin(Stdio::null()).stdout(Stdio::piped());
+    Running(atomscope.spawn().expect("atomscope can be run"))
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn time_of(running: &Running) -> Duration {
+    processor_time(running.0.id()).expect("the process has not been waited for")
 }
 
 /// Mean processor time of a line of `atomscope stat`, after the first few lines.
 pub fn stat_tick(region: &Path, ticks: u32) -> Duration {
-    let mut running = Running::start("stat", region, &["10ms", "--csv"]);
+    let mut running = start("stat", region, &["10ms", "--csv"]);
     let mut lines = BufReader::new(running.0.stdout.take().expect("its output is piped")).lines();
     let mut after = |count: usize| {
         let read = lines.by_ref().take(count).filter_map(Result::ok).count();
         assert_eq!(read, count, "stat ended by itself");
     };
     after(5);
-    let before = running.processor_time();
+    let before = time_of(&running);
     after(ticks as usize);
-    (running.processor_time() - before) / ticks
+    (time_of(&running) - before) / ticks
 }
 
 /// Processor time of one run of `atomscope show`.
 pub fn show(region: &Path) -> Duration {
-    let mut running = Running::start("show", region, &[]);
+    let mut running = start("show", region, &[]);
     let mut shown = String::new();
     let mut output = running.0.stdout.take().expect("its output is piped");
     output.read_to_string(&mut shown).expect("its output can be read");
@@ -75,7 +64,7 @@ pub fn show(region: &Path) -> Duration {
         std::fs::read_to_string(&stat)
             .is_ok_and(|stat| stat.rsplit(") ").next().unwrap_or("").starts_with('Z'))
     });
-    running.processor_time()
+    time_of(&running)
 }
 
 /// The greatest private memory of `atomscope top` in a view, over so many snapshots after the first. The region's pages

@@ -2,6 +2,7 @@
 //! itself as another process.
 
 pub mod dumps;
+pub mod exporter;
 pub mod stubs;
 
 use std::ffi::OsStr;
@@ -95,6 +96,17 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A process that drop kills.
+#[derive(Debug)]
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

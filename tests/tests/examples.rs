@@ -2,16 +2,16 @@
 //! on atomr.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use atomscope_tests::support::{self, listed, wait_until};
+use atomscope_tests::support::{self, Running, listed, wait_until};
 use serde_json::Value;
 
-/// An example that runs. Drop kills it.
-struct Running(Child);
+/// An example that runs.
+struct Example(Running);
 
-impl Running {
+impl Example {
     /// Starts it, and waits until `atomscope` finds it.
     fn start(example: &str) -> Self {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -28,17 +28,22 @@ impl Running {
             folder.join("examples")
         });
         let program = folder.join(example).with_extension(std::env::consts::EXE_EXTENSION);
-        let running = Self(Command::new(program).stdin(Stdio::null()).spawn().unwrap());
-        wait_until("the example is found", || !listed(running.0.id()).is_empty());
-        running
+        let child = Command::new(program).stdin(Stdio::null()).spawn().unwrap();
+        let example = Self(Running(child));
+        wait_until("the example is found", || !listed(example.pid()).is_empty());
+        example
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.0.id()
     }
 
     fn who(&self) -> String {
-        self.0.id().to_string()
+        self.pid().to_string()
     }
 
     fn row(&self) -> Value {
-        listed(self.0.id()).remove(0)
+        listed(self.pid()).remove(0)
     }
 
     fn text(&self, command: &str) -> String {
@@ -67,25 +72,18 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// No command speaks of actors where there are none, and `stat` has no column of them.
-fn speaks_of_no_actors(running: &Running) {
-    let row = running.row();
+fn speaks_of_no_actors(example: &Example) {
+    let row = example.row();
     assert_eq!((&row["state"], &row["system"], &row["actors"]), (&"live".into(), &Value::Null, &Value::Null));
     for command in ["show", "doctor"] {
-        let text = running.text(command).to_lowercase();
+        let text = example.text(command).to_lowercase();
         for word in ["actor", "dead letter", "async runtime", "install"] {
             assert!(!text.contains(word), "{command} says {word}: {text}");
         }
     }
     let titles = |arguments: &[&str]| {
-        let output = support::atomscope([&["stat", &running.who(), "1ms", "1"], arguments].concat());
+        let output = support::atomscope([&["stat", &example.who(), "1ms", "1"], arguments].concat());
         String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned()
     };
     assert_eq!(
@@ -98,7 +96,7 @@ fn speaks_of_no_actors(running: &Running) {
 
 #[test]
 fn a_program_of_threads_shows_its_numbers_records_and_events() {
-    let importer = Running::start("plain");
+    let importer = Example::start("plain");
     wait_until("rows were read", || importer.metric("rows.read").as_u64() > Some(0));
     speaks_of_no_actors(&importer);
     let workers = importer.json("records");
@@ -118,7 +116,7 @@ fn a_program_of_threads_shows_its_numbers_records_and_events() {
 
 #[test]
 fn a_service_on_tokio_shows_its_connections_and_requests() {
-    let service = Running::start("service");
+    let service = Example::start("service");
     wait_until("requests were answered", || service.metric("requests").as_u64() > Some(0));
     speaks_of_no_actors(&service);
     wait_until("both connections are open", || service.json("records").as_array().unwrap().len() == 2);
@@ -131,7 +129,7 @@ fn a_service_on_tokio_shows_its_connections_and_requests() {
 
 #[test]
 fn a_node_on_atomr_shows_its_actors() {
-    let shop = Running::start("actors");
+    let shop = Example::start("actors");
     wait_until("pieces were sold", || shop.metric("pieces.sold").as_u64() > Some(0));
     let row = shop.row();
     assert_eq!(

@@ -1,120 +1,30 @@
 //! `atomscope export` on real nodes, beside `atomr-telemetry`'s exporter, under a real Prometheus and a real node exporter.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+mod beside;
+
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atomscope_tests::support::{self, Node, PATIENCE, own_memory, wait_until};
+use atomscope_tests::support::exporter::{Exporter, Samples, check_metrics, get, samples};
+use atomscope_tests::support::{self, Node, Running, own_memory, wait_until};
 use serde_json::Value;
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// `atomscope export prometheus`, with its address.
-struct Exporter {
-    running: Running,
-    address: SocketAddr,
-}
-
-impl Exporter {
-    fn start(arguments: &[&str]) -> Self {
-        let arguments = [&["export", "prometheus", "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut command = Command::new(support::program("atomscope"));
-        let mut running = Running(command.args(arguments).stderr(Stdio::piped()).spawn().unwrap());
-        let mut line = String::new();
-        let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
-        stderr.read_line(&mut line).unwrap();
-        let address = line.rsplit_once("://").unwrap().1.split('/').next().unwrap().parse().unwrap();
-        // Its further notes are not read, and must not block it.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { running, address }
-    }
-
-    fn metrics(&self) -> String {
-        get(self.address, "/metrics").unwrap_or_else(|why| panic!("no metrics: {why}"))
-    }
-
-    fn samples(&self) -> BTreeMap<Series, f64> {
-        samples(&self.metrics())
-    }
-}
-
-/// The body of an answer with the status 200.
-fn get(address: SocketAddr, path: &str) -> Result<String, String> {
-    let mut stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // HTTP 1.0 has no chunks and no connection that stays.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").map_err(|error| error.to_string())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no head")?;
-    if head.contains(" 200 ") { Ok(body.to_owned()) } else { Err(head.to_owned()) }
-}
-
-/// A name, and labels by their names.
-type Series = (String, BTreeMap<String, String>);
-
-/// The samples of an exposition, without comments. Values of labels must not contain commas or quotes.
-fn samples(text: &str) -> BTreeMap<Series, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-            let labels = labels.trim_end_matches('}').split_terminator("\",").map(|label| {
-                let (name, value) = label.split_once("=\"").unwrap();
-                (name.to_owned(), value.trim_end_matches('"').to_owned())
-            });
-            ((name.to_owned(), labels.collect()), value.parse().unwrap())
-        })
-        .collect()
-}
 
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn seconds(variable: &str, default: u64) -> Duration {
-    Duration::from_secs(std::env::var(variable).map_or(default, |text| text.parse().unwrap()))
-}
-
 mod both {
-    use std::sync::{Arc, Weak};
-
     use atomr_core::actor::ActorSystem;
     use atomr_core::prelude::Config;
     use atomr_telemetry::bus::TelemetryEvent;
-    use atomr_telemetry::dto::{
-        ActorStatus, ClusterMemberInfo, ClusterStateInfo, RemoteAssociationInfo, ShardRegionInfo,
-        ShardingSnapshot,
-    };
-    use atomr_telemetry::exporters::Exporter;
+    use atomr_telemetry::dto::{ActorStatus, RemoteAssociationInfo, ShardRegionInfo, ShardingSnapshot};
     use atomr_telemetry::exporters::prometheus::PrometheusExporter;
 
     use super::*;
-
-    /// Passes the events of `atomr-telemetry` on to ours.
-    struct Feed(Weak<atomscope_probe::TelemetryExtension>);
-
-    impl Exporter for Feed {
-        fn on_event(&self, event: &atomr_telemetry::bus::TelemetryEvent) {
-            let event = serde_json::from_value(serde_json::to_value(event).unwrap()).unwrap();
-            if let Some(ours) = self.0.upgrade() {
-                ours.record_event(event);
-            }
-        }
-    }
 
     /// Both crates in one process, until its input ends: first everything happens, then it prints what `atomr-telemetry`
     /// exports.
@@ -128,28 +38,10 @@ mod both {
         );
         let exporter = Arc::new(PrometheusExporter::with_namespace("both", Some("atomr")).unwrap());
         theirs.add_exporter(exporter.clone());
-        theirs.add_exporter(Arc::new(Feed(Arc::downgrade(&ours))));
+        theirs.add_exporter(Arc::new(beside::Feed(Arc::downgrade(&ours))));
         println!("ready region={}", ours.region().path().unwrap().display());
 
-        let member = |address: &str, status: &str, reachable| ClusterMemberInfo {
-            address: address.into(),
-            status: status.into(),
-            roles: Vec::new(),
-            reachable,
-            up_number: 1,
-        };
-        let state = |members: Vec<ClusterMemberInfo>| ClusterStateInfo {
-            unreachable: members.iter().filter(|m| !m.reachable).map(|m| m.address.clone()).collect(),
-            members,
-            ..Default::default()
-        };
-        theirs.cluster.update(state(vec![member("a", "Up", true), member("b", "Joining", true)]));
-        theirs.cluster.update(state(vec![
-            member("a", "Up", true),
-            member("b", "Up", false),
-            member("c", "Up", false),
-        ]));
-        theirs.cluster.update(state(vec![member("b", "Up", true), member("c", "Down", false)]));
+        beside::report(&theirs);
         let snapshot = ShardingSnapshot {
             regions: vec![ShardRegionInfo {
                 region_id: "carts".into(),
@@ -166,9 +58,6 @@ mod both {
         ours.sharding.set_snapshot(
             serde_json::from_value(serde_json::to_value(theirs.sharding.snapshot()).unwrap()).unwrap(),
         );
-        let first = theirs.streams.start_graph("first");
-        theirs.streams.start_graph("second");
-        theirs.streams.finish_graph(first);
         theirs.remote.record_association("akka.tcp://far@h:1", "pending");
         theirs.remote.record_association("akka.tcp://near@h:1", "pending");
         // Its own probe says 0 bytes of every association that it records, and ours leaves out what it does not know.
@@ -180,9 +69,7 @@ mod both {
                 outbound_bytes: 34,
             }));
         }
-        (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
         theirs.persistence.record_write("other", "id", 7);
-        (0..4).for_each(|_| theirs.ddata.record_update("key"));
         let actor = |name: &str| ActorStatus {
             path: format!("akka://shop/user/{name}"),
             parent: None,
@@ -210,23 +97,19 @@ mod both {
         tell!(theirs, actor);
         tell!(ours, |name| serde_json::from_value(serde_json::to_value(actor(name)).unwrap()).unwrap());
 
-        // Its exporter works in a task of its own, and one event more cannot be told from the last one.
-        let mut before = String::new();
-        loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            exporter.seed_from_snapshot(&theirs.snapshot());
+        // Its exporter counts events in a task of its own, in their order, and the dead letter was the last one.
+        wait_until("all events are counted", || {
             let text = exporter.render().unwrap();
-            if text == before {
-                break;
-            }
-            before = text;
-        }
+            text.lines().any(|line| line.starts_with("atomr_dead_letters_total") && line.ends_with(" 1"))
+        });
+        exporter.seed_from_snapshot(&theirs.snapshot());
+        let text = exporter.render().unwrap();
         // An event of an association says nothing of its bytes to our probe, which has calls for them.
         for remote in ["akka.tcp://far@h:1", "akka.tcp://near@h:1"] {
             ours.remote.record_inbound_bytes(remote, 12);
             ours.remote.record_outbound_bytes(remote, 34);
         }
-        before.lines().for_each(|line| println!("theirs {line}"));
+        text.lines().for_each(|line| println!("theirs {line}"));
         println!("theirs end");
         let mut input = String::new();
         let _ = std::io::stdin().read_line(&mut input);
@@ -255,14 +138,14 @@ fn the_exporter_of_atomr_telemetry_and_ours_agree_on_every_series_of_theirs() {
     assert!(theirs.len() > 25, "{theirs:?}");
     let missing = || {
         let ours = exporter.samples();
-        let ours: BTreeMap<Series, f64> = ours
+        let ours: Samples = ours
             .into_iter()
             .map(|((name, mut labels), value)| {
                 ["system", "pid"].iter().for_each(|label| drop(labels.remove(*label)));
                 ((name, labels), value)
             })
             .collect();
-        let differs = |(series, value): &(&Series, &f64)| ours.get(series) != Some(value);
+        let differs = |(series, value): &(&_, &f64)| ours.get(series) != Some(value);
         theirs
             .iter()
             .filter(differs)
@@ -270,11 +153,14 @@ fn the_exporter_of_atomr_telemetry_and_ours_agree_on_every_series_of_theirs() {
             .collect::<Vec<_>>()
     };
     // The exporter reads the events of a node once it knows that there are some.
-    let deadline = Instant::now() + PATIENCE.min(Duration::from_secs(20));
-    while !missing().is_empty() {
-        assert!(Instant::now() < deadline, "{:#?}", missing());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let mut left = Vec::new();
+    wait_until("all series agree", || {
+        let before = std::mem::replace(&mut left, missing());
+        if left != before {
+            println!("different: {left:#?}");
+        }
+        left.is_empty()
+    });
     node.close_input();
 }
 
@@ -305,6 +191,23 @@ fn crowd() -> ! {
     }
 }
 
+/// Scrapes until the memory of the exporter is that of its work.
+const WARM_UP: usize = 40;
+/// The least number of scrapes after these.
+const MEASURED: usize = 80;
+
+/// Clients that send nothing, or begin and do not go on. The exporter cuts each off after some seconds.
+fn stuck(address: SocketAddr) -> Vec<TcpStream> {
+    let begins = |number: usize| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        if number.is_multiple_of(2) {
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost").unwrap();
+        }
+        stream
+    };
+    (0..50).map(begins).collect()
+}
+
 /// `ATOMSCOPE_LOAD_SECONDS` and `ATOMSCOPE_LOAD_ACTORS` make it longer and larger.
 #[test]
 fn many_nodes_many_clients_and_stuck_ones_need_no_more_memory_with_time() {
@@ -313,32 +216,37 @@ fn many_nodes_many_clients_and_stuck_ones_need_no_more_memory_with_time() {
         crowd();
     }
     let node = Node::start(&mut support::again(NAME, "node"));
-    let exporter = Arc::new(Exporter::start(&[&node.who()]));
+    let exporter = Exporter::start(&[&node.who()]);
     wait_until("all nodes are found", || exporter.metrics().contains("atomscope_export_nodes 50\n"));
-    let stuck: Vec<_> = (0..50).map(|_| TcpStream::connect(exporter.address).unwrap()).collect();
-    let length = seconds("ATOMSCOPE_LOAD_SECONDS", 6);
-    let (begun, mut warm, mut took) = (Instant::now(), None, Vec::new());
-    while begun.elapsed() < length {
+    let length = std::env::var("ATOMSCOPE_LOAD_SECONDS").map_or(0, |text| text.parse().unwrap());
+    let length = Duration::from_secs(length);
+    let memory = || own_memory(exporter.running.0.id()).unwrap();
+    let (begun, mut warm, mut took, mut clients) = (Instant::now(), 0, Vec::new(), Vec::new());
+    while took.len() < WARM_UP + MEASURED || begun.elapsed() < length {
+        if took.len().is_multiple_of(100) {
+            clients = stuck(exporter.address);
+        }
         let start = Instant::now();
         let text = exporter.metrics();
         took.push(start.elapsed());
         assert_eq!(text.matches("\natomr_actors_live{").count(), 50);
-        if begun.elapsed() > length / 3 {
-            warm.get_or_insert_with(|| own_memory(exporter.running.0.id()).unwrap());
+        if took.len() == WARM_UP {
+            warm = memory();
         }
         std::thread::sleep(Duration::from_millis(50).saturating_sub(start.elapsed()));
     }
-    let (warm, end) = (warm.unwrap(), own_memory(exporter.running.0.id()).unwrap());
-    assert!(end < warm + (8 << 20), "{warm} bytes at first, {end} at the end");
+    drop(clients);
+    let end = memory();
     took.sort();
     println!(
-        "{} scrapes, median {:?}, p99 {:?}, {} MiB",
+        "{} scrapes, median {:?}, p99 {:?}, {:.1} MiB at first, {:.1} MiB at the end",
         took.len(),
         took[took.len() / 2],
         took[took.len() * 99 / 100],
-        end >> 20
+        warm as f64 / 1024.0 / 1024.0,
+        end as f64 / 1024.0 / 1024.0
     );
-    drop(stuck);
+    assert!(end < warm + (8 << 20), "{warm} bytes at first, {end} at the end");
 }
 
 fn percent_encoded(text: &str) -> String {
@@ -358,28 +266,20 @@ fn percent_encoded(text: &str) -> String {
 /// The values of a query, each with its labels.
 fn query(prometheus: SocketAddr, query: &str) -> Vec<(Value, f64)> {
     let path = format!("/api/v1/query?query={}", percent_encoded(query));
-    let Ok(body) = get(prometheus, &path) else { return Vec::new() };
+    let body = get(prometheus, &path).unwrap_or_else(|why| panic!("{query}: {why}"));
     let answer: Value = serde_json::from_str(&body).unwrap();
     let rows = answer["data"]["result"].as_array().unwrap().iter();
     rows.map(|row| (row["metric"].clone(), row["value"][1].as_str().unwrap().parse().unwrap())).collect()
 }
 
-/// Needs the programs `prometheus` and `promtool`. `ATOMSCOPE_SCRAPE_SECONDS` makes it longer.
+/// Needs the programs `prometheus` and `promtool`. `ATOMSCOPE_SCRAPES`, two a second, makes it longer.
 #[test]
 #[ignore = "needs Prometheus"]
 fn a_real_prometheus_stores_what_a_dump_says_and_forgets_a_killed_node() {
     let mut node = Node::demo(["--node", "scraped"]);
     let exporter = Exporter::start(&["scraped"]);
     wait_until("the node is exported", || exporter.metrics().contains("atomr_actors_live{"));
-    let mut check = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    check.stdin.take().unwrap().write_all(exporter.metrics().as_bytes()).unwrap();
-    let checked = check.wait_with_output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    check_metrics(&exporter.metrics());
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("prometheus.yml");
@@ -400,11 +300,16 @@ fn a_real_prometheus_stores_what_a_dump_says_and_forgets_a_killed_node() {
         .spawn()
         .unwrap();
     let prometheus_process = Running(prometheus);
+    wait_until("Prometheus is ready", || get(address, "/-/ready").is_ok());
     wait_until("Prometheus scrapes", || query(address, "up").iter().any(|(_, up)| *up == 1.0));
-    std::thread::sleep(seconds("ATOMSCOPE_SCRAPE_SECONDS", 5));
-    assert!(query(address, "min_over_time(up[1m])").iter().all(|(_, up)| *up == 1.0));
-    let spawned = "rate(atomr_actors_spawned_total{node=\"scraped\"}[1m])";
-    assert!(query(address, spawned).iter().all(|(_, rate)| *rate > 0.0));
+    let value = |text: &str| query(address, text).first().map_or(f64::NAN, |(_, value)| *value);
+    let scrapes = std::env::var("ATOMSCOPE_SCRAPES").map_or(10, |text| text.parse().unwrap());
+    for scrape in 1..=scrapes {
+        wait_until("it scrapes again", || value("sum(count_over_time(up[10m]))") >= f64::from(scrape));
+    }
+    // Before the first scrape there is no `up`, so each of them counts.
+    assert_eq!(value("min(min_over_time(up[10m]))"), 1.0);
+    assert!(value("min(rate(atomr_actors_spawned_total{node=\"scraped\"}[1m]))") > 0.0);
 
     // A node that stands still has one truth.
     node.signal("STOP");
@@ -427,11 +332,13 @@ fn a_real_prometheus_stores_what_a_dump_says_and_forgets_a_killed_node() {
     {
         let name = format!("atomscope_{}", metric["name"].as_str().unwrap().replace('.', "_"));
         let unit = metric["unit"].as_str().unwrap().replace('-', "_");
-        // An unknown value has no series.
         let value = metric["value"].as_f64();
-        let is_one = |name: String| query(address, &name).iter().map(|(_, value)| *value).eq(value);
         let names = [format!("{name}_total"), format!("{name}_{unit}_total")];
-        wait_until(&name, || names.iter().any(|name| is_one(name.clone())));
+        wait_until(&name, || {
+            // An unknown value has no series by either name.
+            let found = names.iter().flat_map(|name| query(address, name));
+            found.map(|(_, value)| value).eq(value)
+        });
     }
 
     node.kill();

@@ -1,11 +1,13 @@
 //! Nodes and readers in separate namespaces, as in containers. A test that the kernel does not allow here is skipped
 //! with a message.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use atomscope_tests::support::exporter::{Exporter, Samples, Series, check_metrics};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::Value;
 
@@ -393,6 +395,93 @@ fn a_sidecar_that_shares_a_volume_alone_sees_the_node_by_its_lock() {
     assert_eq!(sidecar(&["ps", "--json", "--region", region])[0]["node"], "ns-volume");
     node.kill();
     wait_until("it has crashed", || about()["state"] == "crashed");
+}
+
+/// The series that one label tells from those of the other node, without the last counts of ended nodes.
+fn live_series(samples: &Samples, label: &str, value: &str) -> Samples {
+    let is_live = |((_, labels), _): &(&Series, &f64)| {
+        labels.get(label).is_some_and(|of| of == value) && !labels.contains_key("ended")
+    };
+    samples.iter().filter(is_live).map(|(series, value)| (series.clone(), *value)).collect()
+}
+
+/// Waits until a label with these two values tells the series of two nodes apart, and no series are left out or there twice.
+#[track_caller]
+fn both_are_exported(exporter: &Exporter, label: &str, values: &[String; 2]) {
+    let names = |samples: &Samples| samples.keys().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+    wait_until("both nodes have the same series", || {
+        let samples = exporter.samples();
+        let [one, other] = values.each_ref().map(|value| live_series(&samples, label, value));
+        let of_nodes = samples.keys().filter(|(_, labels)| labels.contains_key("node")).count();
+        one.len() > 100 && of_nodes == one.len() + other.len() && names(&one) == names(&other)
+    });
+    check_metrics(&exporter.metrics());
+}
+
+/// Waits until the first of the two nodes has ended, and its series with it, and until the other one counts on.
+#[track_caller]
+fn the_second_goes_on_alone(exporter: &Exporter, label: &str, values: &[String; 2]) {
+    let state = |samples: &Samples, value: &str, name: &str| {
+        let of_name = live_series(samples, label, value).into_iter().filter(|((of, _), _)| of == name);
+        of_name.map(|(_, value)| value).sum::<f64>()
+    };
+    let [ended, lives] = values;
+    wait_until("only its end is left of the first", || {
+        let samples = exporter.samples();
+        let left = live_series(&samples, label, ended);
+        left.keys().map(|(name, _)| name.as_str()).eq(["atomscope_node_ended"])
+    });
+    let spawned = || state(&exporter.samples(), lives, "atomr_actors_spawned_total");
+    let before = spawned();
+    assert!(before > 0.0);
+    wait_until("the second spawns more", || spawned() > before);
+    check_metrics(&exporter.metrics());
+}
+
+/// Containers that share a directory for their regions, or in which the region has the same path, and exporters that see their
+/// processes or do not.
+#[test]
+#[ignore = "needs root and promtool"]
+fn nodes_of_one_name_in_two_containers_are_exported_side_by_side() {
+    let flags = &[APART, &["--ipc"]].concat();
+    let volumes = [0; 3].map(|_| tempfile::tempdir_in("/dev/shm").unwrap());
+    let [shared, one, other] = volumes.each_ref().map(|volume| volume.path().display());
+    let container = |mounts: &str, program: &str| {
+        let mut command = unshare(flags);
+        after(&mut command, mounts);
+        command.arg(support::program(program));
+        command
+    };
+    let node = |mounts: &str, name: &str, arguments: &[&str]| {
+        Node::start(container(mounts, "demo-node").args(["--node", name]).args(arguments))
+    };
+
+    let mount = format!("mount --bind {shared} /dev/shm");
+    let mut nodes = [0; 2].map(|_| node(&mount, "ns-shared", &[]));
+    let pids = nodes.each_ref().map(|node| child_of(node).to_string());
+    let regions = nodes.each_ref().map(|node| node.region().display().to_string());
+    let outside = Exporter::start(&["ns-shared"]);
+    let of_directory = Exporter::start(&["ns-shared", "--dir", &shared.to_string()]);
+    let sidecar = Exporter::start_with(container(&mount, "atomscope"), &["ns-shared"]);
+    let views =
+        [(&outside, "pid", &pids), (&of_directory, "pid", &pids), (&sidecar, "region_file", &regions)];
+    for (exporter, label, values) in views {
+        both_are_exported(exporter, label, values);
+    }
+    nodes[0].kill();
+    for (exporter, label, values) in views {
+        the_second_goes_on_alone(exporter, label, values);
+    }
+
+    let region = ["--region", "/mnt/node.region"];
+    let mut nodes = [&one, &other].map(|volume| {
+        node(&format!("mount --bind {volume} /mnt && mount -t tmpfs tmpfs /dev/shm"), "ns-volumes", &region)
+    });
+    let regions = [format!("{one}/node.region"), format!("{other}/node.region")];
+    let sidecar = Exporter::start_with(container("true", "atomscope"), &[&regions[0], &regions[1]]);
+    both_are_exported(&sidecar, "region_file", &regions);
+    nodes[0].kill();
+    the_second_goes_on_alone(&sidecar, "region_file", &regions);
 }
 
 /// The clocks of a node whose monotonic clock is a thousand seconds ahead of, or behind, those outside.

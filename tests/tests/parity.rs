@@ -1,5 +1,7 @@
 //! The same public API as `atomr-telemetry`: a program moves by changing the crate's name, and its JSON stays the same.
 
+mod beside;
+
 use std::process::Command;
 use std::sync::Arc;
 
@@ -392,23 +394,10 @@ fn a_node_without_the_probe_runs_and_is_not_found() {
     assert!(stderr.contains(&node.who()), "{stderr}");
 }
 
-/// Forwards the events of `atomr-telemetry` to our bus.
-struct Feed(std::sync::Weak<atomscope_probe::TelemetryExtension>);
-
-impl atomr_telemetry::exporters::Exporter for Feed {
-    fn on_event(&self, event: &atomr_telemetry::bus::TelemetryEvent) {
-        let event = serde_json::from_value(serde_json::to_value(event).unwrap()).unwrap();
-        if let Some(ours) = self.0.upgrade() {
-            ours.record_event(event);
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_atomr_telemetry_both_say_the_same() {
     use atomr_core::actor::ActorSystem;
     use atomr_core::prelude::Config;
-    use atomr_telemetry::dto::{ClusterMemberInfo, ClusterStateInfo};
     let system = ActorSystem::create("shop", Config::empty()).await.unwrap();
     let theirs = atomr_telemetry::TelemetryExtension::new("beside", 1024).install(&system);
     let ours = atomscope_probe::TelemetryExtension::new("beside", 1024).install_tee(
@@ -416,33 +405,10 @@ async fn beside_atomr_telemetry_both_say_the_same() {
         theirs.actors.clone(),
         theirs.dead_letters.clone(),
     );
-    theirs.add_exporter(std::sync::Arc::new(Feed(std::sync::Arc::downgrade(&ours))));
+    theirs.add_exporter(Arc::new(beside::Feed(Arc::downgrade(&ours))));
 
-    let member = |address: &str, status: &str, reachable| ClusterMemberInfo {
-        address: address.into(),
-        status: status.into(),
-        roles: vec!["role".into()],
-        reachable,
-        up_number: 1,
-    };
-    let state = |members: Vec<ClusterMemberInfo>| ClusterStateInfo {
-        unreachable: members.iter().filter(|m| !m.reachable).map(|m| m.address.clone()).collect(),
-        members,
-        ..Default::default()
-    };
-    theirs.cluster.update(state(vec![member("a", "Up", true), member("b", "Joining", true)]));
-    theirs.cluster.update(state(vec![
-        member("a", "Up", true),
-        member("b", "Up", false),
-        member("c", "Up", false),
-    ]));
-    theirs.cluster.update(state(vec![member("b", "Up", true), member("c", "Down", false)]));
-    let first = theirs.streams.start_graph("first");
-    theirs.streams.start_graph("second");
-    theirs.streams.finish_graph(first);
+    beside::report(&theirs);
     theirs.remote.record_association("akka.tcp://far@h:1", "connected");
-    (1..=3).for_each(|number| theirs.persistence.record_write("journal", "id", number));
-    (0..4).for_each(|_| theirs.ddata.record_update("key"));
     let receiver = theirs.clone();
     atomscope_tests::workload::run(&system, &Default::default(), 2_000, async {
         while receiver.actors.total_spawned() < 1_000 {

@@ -1,12 +1,15 @@
+use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use atomr_core::actor::SpawnObserver;
 use atomscope::attach::Region;
 use atomscope::snapshot::Snapshot;
-use atomscope_tests::support;
+use atomscope_tests::support::exporter::{Exporter, get};
+use atomscope_tests::support::{self, Running};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -36,28 +39,28 @@ pub fn read(region: &Path, rate: u64) -> Result<()> {
     }
 }
 
-/// A reader that can be stopped and continued. Drop kills it.
-struct Reader(Child);
-
-impl Reader {
-    fn start(region: &Path, rate: u64) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("reader").arg(region).arg(rate.to_string()).stdin(Stdio::null());
-        Ok(Self(command.spawn()?))
-    }
-
-    fn signal(&self, signal: Signal) {
-        // If the reader has ended, the comparison shows no difference, and its own message gives the reason.
-        if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
-            let _ = kill_process(pid, signal);
-        }
+/// Asks an exporter for its metrics so many times per second, until it does not answer or this process is killed.
+pub fn scrape(exporter: SocketAddr, rate: u64) -> Result<()> {
+    let interval = Duration::from_secs(1) / rate as u32;
+    let mut next = Instant::now();
+    loop {
+        std::hint::black_box(get(exporter, "/metrics")?);
+        next = (next + interval).max(Instant::now() - interval);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Starts this program again, as a reader that can be stopped and continued.
+fn start(role: &str, what: impl AsRef<OsStr>, rate: u64) -> Result<Running> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(role).arg(what).arg(rate.to_string()).stdin(Stdio::null());
+    Ok(Running(command.spawn()?))
+}
+
+fn signal_to(reader: &Running, signal: Signal) {
+    // If the reader has ended, the comparison shows no difference, and its own message gives the reason.
+    if let Some(pid) = Pid::from_raw(reader.0.id() as i32) {
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -109,13 +112,13 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
 
     let path = twins.ours.region().path().ok_or("the region is private")?;
     for (rate, text, slice_ms) in [(10, "at 10 Hz", 100), (1000, "at 1 kHz", 20), (0, "in a busy loop", 20)] {
-        let reader = Reader::start(path, rate)?;
+        let reader = start("reader", path, rate)?;
         wait_until_mapped(&[&reader.0], path);
         let beside = Mutex::new(Duration::ZERO);
         let side = |signal| {
             let (pairs, reader, ours, beside) = (&pairs, &reader, &*twins.ours.actors, &beside);
             Side::new(move |_, operations| {
-                reader.signal(signal);
+                signal_to(reader, signal);
                 let start = Instant::now();
                 pairs(ours, operations);
                 if signal == Signal::CONT {
@@ -137,5 +140,24 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         let slowed = row.ours;
         section.rows.push(row.goal(format!("≤ {MOST}"), slowed <= MOST));
     }
+
+    const SCRAPES: u64 = 20;
+    let exporter = Exporter::start(&[path.to_str().ok_or("the path is no text")?]);
+    support::wait_until("the node is exported", || exporter.metrics().contains("\natomr_actors_live{"));
+    let client = start("scraper", exporter.address.to_string(), SCRAPES)?;
+    let side = |signal| {
+        let (pairs, ours, processes) = (&pairs, &*twins.ours.actors, [&client, &exporter.running]);
+        Side::new(move |_, operations| {
+            processes.iter().for_each(|process| signal_to(process, signal));
+            pairs(ours, operations);
+        })
+    };
+    let measured = compare(slices(100), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
+    let slowed = slowed(&measured);
+    let mut row = Row::new(format!("spawn + stop, scraped at {SCRAPES} Hz"), Unit::Times, slowed)
+        .compared_with_number("one subscriber", theirs)
+        .main();
+    row.spread = Some(measured.spread());
+    section.rows.push(row.goal(format!("≤ {MOST}"), slowed <= MOST));
     Ok(())
 }

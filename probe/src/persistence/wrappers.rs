@@ -11,7 +11,8 @@ use atomr_persistence::{
 };
 use atomscope_layout::attached::Attachment;
 use atomscope_layout::instances::{
-    Domain, INSTANCE_TEXT_BYTES, journal as journal_numbers, persistence_id as id_numbers,
+    Domain, INSTANCE_TEXT_BYTES, JOURNAL_LATENCY_METRIC, journal as journal_numbers,
+    persistence_id as id_numbers,
 };
 use atomscope_layout::metrics::{Builtin, Kind};
 use atomscope_layout::names::put_text;
@@ -46,7 +47,7 @@ impl PersistenceProbe {
         let writer = self.region.writer.clone();
         let key = writer.instance_key(Domain::Journal, None, name);
         let latency = writer.register(
-            "persistence.write_latency",
+            JOURNAL_LATENCY_METRIC,
             &[("journal", name)],
             "nanoseconds",
             Kind::Histogram,

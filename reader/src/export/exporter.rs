@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::attach::{AttachError, Inode, Region};
-use crate::follow::{End, Item};
+use crate::follow::Item;
 use crate::liveness::Liveness;
 use crate::report::usage::Usage;
 use crate::snapshot::Snapshot;
@@ -55,24 +55,30 @@ pub struct Observed<'a> {
 /// How a node ended, or why nothing more is known of it.
 #[derive(Debug, Clone, Copy)]
 pub enum NodeEnd<'a> {
-    /// It ended, and this is the verdict.
-    Ended(&'a Liveness),
+    /// It ended.
+    Ended {
+        /// The verdict.
+        liveness: &'a Liveness,
+        /// Its last state, if that could still be read.
+        last: Option<&'a Observed<'a>>,
+    },
     /// Its region cannot be read any more.
     Failed(&'a AttachError),
 }
 
 impl<'a> NodeEnd<'a> {
-    pub(super) fn of(end: &'a End) -> Self {
-        match end {
-            End::Ended(liveness) => Self::Ended(liveness),
-            End::Failed(error) => Self::Failed(error),
+    /// The node's last state, if it could still be read.
+    pub fn last(&self) -> Option<&'a Observed<'a>> {
+        match self {
+            Self::Ended { last, .. } => *last,
+            Self::Failed(_) => None,
         }
     }
 
     /// How it ended, in a few words: `exit 0`, `SIGKILL`, `closed`, `crashed`, or `unreadable`.
     pub fn word(&self) -> String {
         match self {
-            Self::Ended(liveness) => match liveness.last_words.end {
+            Self::Ended { liveness, .. } => match liveness.last_words.end {
                 Some(end) => end.word(),
                 None => liveness.verdict.word().to_owned(),
             },
@@ -128,16 +134,11 @@ pub trait Exporter {
         Ok(())
     }
 
-    /// A node has ended: how, and its last state, if that could still be read.
+    /// A node has ended.
     ///
     /// # Errors
     /// As the exporter decides.
-    fn node_ended(
-        &mut self,
-        _node: &Node<'_>,
-        _end: &NodeEnd<'_>,
-        _last: Option<&Observed<'_>>,
-    ) -> io::Result<()> {
+    fn node_ended(&mut self, _node: &Node<'_>, _end: &NodeEnd<'_>) -> io::Result<()> {
         Ok(())
     }
 

@@ -10,12 +10,13 @@ use atomscope_layout::decode::subsystems::flag;
 use atomscope_layout::decode::{ClassStats, FieldValue};
 use atomscope_layout::dto::ClusterMembershipDiff;
 use atomscope_layout::event::TelemetryEvent;
-use atomscope_layout::instances::{Domain, FieldKind, association, journal, key};
+use atomscope_layout::instances::{Domain, FieldKind, JOURNAL_LATENCY_METRIC, association, journal, key};
 use atomscope_layout::metrics::{Builtin, Kind as MetricKind, Metric, MetricValue};
 
 use super::exporter::Observed;
 use super::family::{Buckets, Families, Kind, Labels, Value, base_unit, in_base_unit, name_of};
 use crate::follow::{Item, ItemKind};
+use crate::liveness::Verdict;
 use crate::report::usage::Drops;
 use crate::snapshot::Snapshot;
 use crate::workers::LONG;
@@ -33,6 +34,13 @@ pub struct Selection {
     pub detail: Vec<Domain>,
     /// The buckets of histograms.
     pub buckets: Buckets,
+}
+
+impl Selection {
+    /// Whether this needs snapshots that list the actors one by one.
+    pub fn wants_actors(&self) -> bool {
+        self.top > 0
+    }
 }
 
 impl Default for Selection {
@@ -134,7 +142,7 @@ pub fn of_node(observed: &Observed<'_>, events: Option<&EventCounts>, selection:
     builtin(out, observed.snapshot, selection);
     application(out, observed.snapshot, selection);
     records(out, observed.snapshot, selection);
-    if selection.top > 0 {
+    if selection.wants_actors() {
         actors(out, observed.snapshot, selection);
     }
     for (what, count) in std::mem::take(&mut out.left_out) {
@@ -261,17 +269,13 @@ fn shared(out: &mut Families, snapshot: &Snapshot, events: Option<&EventCounts>,
     }
 }
 
-/// The words of all verdicts.
-const STATES: [&str; 8] =
-    ["not_ready", "starting", "live", "wedged", "stopping", "closed", "failed", "crashed"];
-
 /// The node itself: its state and its heartbeats.
 fn node(out: &mut Families, snapshot: &Snapshot) {
     let liveness = &snapshot.liveness;
-    let word = liveness.verdict.word().replace(' ', "_");
-    for state in STATES {
-        let (help, value) = ("Whether the node is in this state.", Value::Whole((state == word).into()));
-        out.add("atomscope_node_state", help, Kind::Gauge, label("state", state), value);
+    for word in Verdict::WORDS {
+        let value = Value::Whole((word == liveness.verdict.word()).into());
+        let (help, labels) = ("Whether the node is in this state.", label("state", word.replace(' ', "_")));
+        out.add("atomscope_node_state", help, Kind::Gauge, labels, value);
     }
     for note in liveness.notes.iter() {
         let help = "Conditions that hold for the node.";
@@ -431,15 +435,14 @@ fn instances(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
                 let (kind, value) = match field.kind {
                     FieldKind::Counter => (Kind::Counter, unit.value(number)),
                     // The number of a histogram in its section says nothing outside of the region.
-                    FieldKind::Gauge if field.name != "latency_histogram" => {
-                        (Kind::Gauge, unit.value(number))
-                    }
+                    FieldKind::Gauge if (domain, at) == (Domain::Journal, journal::LATENCY) => continue,
+                    FieldKind::Gauge => (Kind::Gauge, unit.value(number)),
                     FieldKind::Float => (Kind::Gauge, unit.float(f64::from_bits(number))),
                     FieldKind::Flag => match flag(number) {
                         Some(is_set) => (Kind::Gauge, Value::Whole(is_set.into())),
                         None => continue,
                     },
-                    FieldKind::Name | FieldKind::Gauge => continue,
+                    FieldKind::Name => continue,
                 };
                 let field_name = field.name.trim_end_matches("_ns");
                 let name = in_base_unit(&format!("atomscope_{one}_{}", field.name), field.unit);
@@ -470,16 +473,15 @@ fn builtin(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
     }
 }
 
-/// The probe's histogram of each journal, which is a part of the journal's instance.
-const OF_JOURNALS: &str = "persistence.write_latency";
-
 /// Series of the application, unless the limit is greater.
 const OWN_SERIES: usize = 1024;
 
 /// The application's own metrics, by their own names.
 fn application(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
-    let is_own = |metric: &&Metric| !metric.is_builtin && metric.name != OF_JOURNALS;
-    let own = snapshot.metrics.iter().filter(is_own).collect();
+    // The histogram of a journal is a part of its instance.
+    let is_of_journal =
+        |metric: &Metric| metric.kind == MetricKind::Histogram && metric.name == JOURNAL_LATENCY_METRIC;
+    let own = snapshot.metrics.iter().filter(|metric| !metric.is_builtin && !is_of_journal(metric)).collect();
     for metric in out.limited("metrics", selection.limit.max(OWN_SERIES), own) {
         described(out, metric, &own_name(&metric.name, &metric.unit, selection), selection);
     }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atomscope_layout::OpenError;
@@ -18,6 +18,7 @@ use crate::find::{Discovery, Search, Target};
 use crate::follow::{End, NodeFollower};
 use crate::report::usage::Usage;
 use crate::snapshot::Snapshot;
+use crate::text::clean_path;
 use crate::threads::{NodeProcess, ThreadSamples};
 
 /// The time between two looks at the nodes that are known: for new events, and whether each still lives.
@@ -46,6 +47,8 @@ pub struct Nodes {
     beyond_limit: usize,
     /// Regions of which a notice tells already.
     noticed: HashSet<Inode>,
+    /// Files among the targets of which a notice tells already.
+    noticed_files: HashSet<PathBuf>,
     notices: Vec<String>,
 }
 
@@ -79,6 +82,7 @@ impl Nodes {
             unreadable: 0,
             beyond_limit: 0,
             noticed: HashSet::new(),
+            noticed_files: HashSet::new(),
             notices: Vec::new(),
         }
     }
@@ -135,7 +139,11 @@ impl Nodes {
                     End::Failed(_) => None,
                 };
                 let last = last.as_ref().map(Owned::observed);
-                exporter.node_ended(&node, &NodeEnd::of(end), last.as_ref())?;
+                let end = match end {
+                    End::Ended(liveness) => NodeEnd::Ended { liveness, last: last.as_ref() },
+                    End::Failed(error) => NodeEnd::Failed(error),
+                };
+                exporter.node_ended(&node, &end)?;
             }
         }
         Ok(())
@@ -223,13 +231,33 @@ impl Nodes {
             }
         }
         for target in &self.targets {
-            if let Target::File(path) = target {
-                match RegionSummary::read(path, None, self.search.max_bytes) {
-                    Ok(summary) => found.push(summary),
-                    // It may come later.
-                    Err(_) if !path.exists() => {}
-                    Err(_) => unreadable += 1,
+            let Target::File(path) = target else { continue };
+            let why = match RegionSummary::read(path, None, self.search.max_bytes) {
+                Ok(summary) if summary.dump_info.is_some() => {
+                    let path = clean_path(path);
+                    Some(format!(
+                        "{path} is a dump; `atomscope dump {path} --format prom` prints its metrics"
+                    ))
                 }
+                Ok(summary) => {
+                    found.push(summary);
+                    None
+                }
+                Err(AttachError { kind: AttachErrorKind::Layout(OpenError::NotReady), .. }) => {
+                    self.is_dirty = true;
+                    None
+                }
+                // It may come later.
+                Err(_) if !path.exists() => None,
+                Err(error) => {
+                    unreadable += 1;
+                    Some(error.to_string())
+                }
+            };
+            match why {
+                None => _ = self.noticed_files.remove(path),
+                Some(why) if self.noticed_files.insert(path.clone()) => self.notices.push(why),
+                Some(_) => {}
             }
         }
         if is_full {

@@ -1,6 +1,6 @@
 //! The families of all nodes, for Prometheus and whoever reads its formats.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,19 +13,22 @@ use super::family::{Families, Family, Kind, Labels, Value};
 use super::nodes::Nodes;
 use super::text::{self, Format, Labelled};
 
-/// How long it is told how a node ended.
+/// How long [`Prometheus`] exports how a node ended.
 pub const ENDED_FOR: Duration = Duration::from_secs(15 * 60);
-/// How long the last counts of a node that ended are told, from the first time on: several servers may ask.
+/// How long the last counts of a node that ended are exported, from the first time on: several servers may ask.
 pub const LAST_FOR: Duration = Duration::from_secs(60);
-/// Limit of ended nodes that are told of.
+/// Limit of ends that are exported.
 const MOST_ENDED: usize = 1000;
-/// Limit of ended nodes whose last counts are told.
+/// Limit of ended nodes whose last counts are exported.
 const MOST_LAST: usize = 100;
+
+/// The labels that tell nodes and their ends apart. No other label of a sample's source may have one of these names.
+pub const LABELS: [&str; 6] = ["node", "system", "pid", "region_file", "ended", "how"];
 
 /// An exporter that keeps the families of each node.
 ///
 /// The families of live nodes are those of the newest round of snapshots. Counters and histograms of a node that ended are
-/// told for [`LAST_FOR`] more, with the label `ended="1"`: its last counts are then not lost. Its gauges are gone at once.
+/// exported for [`LAST_FOR`] more, with the label `ended="1"`: its last counts are then not lost. Its gauges are gone at once.
 #[derive(Debug)]
 pub struct Prometheus {
     selection: Selection,
@@ -53,17 +56,16 @@ struct Collected {
 struct Last {
     of: Collected,
     at: Instant,
-    /// When they were told first.
-    told: Option<Instant>,
+    first_exported: Option<Instant>,
 }
 
 /// What tells a node from others.
 #[derive(Debug, Clone)]
 struct Names {
     labels: Labels,
-    /// The name of its region's file.
+    /// The path of its region's file, by which it was found.
     file: String,
-    /// Whether the file's name is needed. Once it was, it stays: a series must not change its labels.
+    /// Whether the file is needed. Once it was, it stays: a series must not change its labels.
     with_file: bool,
 }
 
@@ -71,7 +73,7 @@ struct Names {
 struct State {
     names: Names,
     events: EventCounts,
-    /// `None` until a snapshot has told. Until then the events are read, or those of the node's start would be lost.
+    /// `None` until the first snapshot. Until then the events are read, or those of the node's start would be lost.
     wants_events: Option<bool>,
 }
 
@@ -99,7 +101,7 @@ impl Prometheus {
         }
     }
 
-    /// Tells the last counts of a node that ended for this time instead of [`LAST_FOR`].
+    /// Exports the last counts of a node that ended for this time instead of [`LAST_FOR`].
     #[must_use]
     pub fn last_for(mut self, time: Duration) -> Self {
         self.last_for = time;
@@ -135,23 +137,23 @@ impl Prometheus {
         Exposition(all)
     }
 
-    /// Forgets the ends that were told long enough, and those beyond the limits, the oldest first.
+    /// Forgets the ends that were exported long enough, and those beyond the limits, the oldest first.
     fn forget(&mut self) {
         self.ended.retain(|ended| ended.at.elapsed() < ENDED_FOR);
         self.ended.drain(..self.ended.len().saturating_sub(MOST_ENDED));
-        let is_told = |last: &Last| last.told.is_some_and(|told| told.elapsed() >= self.last_for);
-        self.last.retain(|last| !is_told(last) && last.at.elapsed() < ENDED_FOR);
+        let is_over = |last: &Last| last.first_exported.is_some_and(|first| first.elapsed() >= self.last_for);
+        self.last.retain(|last| !is_over(last) && last.at.elapsed() < ENDED_FOR);
         self.last.drain(..self.last.len().saturating_sub(MOST_LAST));
     }
 
     /// The families of this round and the last ones, the oldest node first: of families that exclude each other, the one that
     /// was there first then stays. Nodes of one name, system and process id get the label `region_file` too: in several
-    /// containers the id is 1.
+    /// containers the id is 1. Where even the files had one path, one after the other, the newest node stays.
     fn tell_apart(&mut self) -> Vec<Labelled> {
         let mut collected = std::mem::take(&mut self.current);
         self.forget();
         for last in &mut self.last {
-            last.told.get_or_insert_with(Instant::now);
+            last.first_exported.get_or_insert_with(Instant::now);
         }
         collected.extend(self.last.iter().map(|last| last.of.clone()));
         collected.sort_by_key(|collected| collected.number);
@@ -167,7 +169,13 @@ impl Prometheus {
             }
             Labelled { labels: names.all(), families }
         };
-        collected.into_iter().map(told_apart).collect()
+        let mut all: Vec<Labelled> = collected.into_iter().map(told_apart).collect();
+        // One series that is there twice makes Prometheus refuse the samples of all nodes.
+        let mut seen = HashSet::new();
+        all.reverse();
+        all.retain(|of| seen.insert(of.labels.clone()));
+        all.reverse();
+        all
     }
 
     fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
@@ -194,8 +202,7 @@ impl Names {
 impl State {
     fn new(node: &Node<'_>, more: &Labels) -> Self {
         let labels = labels_of(node, node.region.identity(), more);
-        let file = node.region.shown_path();
-        let file = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        let file = node.path().to_string_lossy().into_owned();
         let names = Names { labels, file, with_file: false };
         Self { names, events: EventCounts::default(), wants_events: None }
     }
@@ -230,7 +237,7 @@ impl Exporter for Prometheus {
     }
 
     fn wants_actors(&self) -> bool {
-        self.selection.top > 0
+        self.selection.wants_actors()
     }
 
     fn snapshot(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> io::Result<()> {
@@ -239,18 +246,13 @@ impl Exporter for Prometheus {
         Ok(())
     }
 
-    fn node_ended(
-        &mut self,
-        node: &Node<'_>,
-        end: &NodeEnd<'_>,
-        last: Option<&Observed<'_>>,
-    ) -> io::Result<()> {
-        if let Some(observed) = last {
+    fn node_ended(&mut self, node: &Node<'_>, end: &NodeEnd<'_>) -> io::Result<()> {
+        if let Some(observed) = end.last() {
             let mut of = self.of(node, observed);
             // A dead node must not be in any sum of what there is.
             of.families.retain(|family| family.kind != Kind::Gauge);
             of.names.labels.push(("ended".into(), "1".to_owned()));
-            self.last.push_back(Last { of, at: Instant::now(), told: None });
+            self.last.push_back(Last { of, at: Instant::now(), first_exported: None });
         }
         let state = self.nodes.remove(&node.number).unwrap_or_else(|| State::new(node, &self.labels));
         let mut labels = state.names.all();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
 
 use super::family::{Family, Kind, Labels, Value};
-use crate::text::clean;
+use crate::text::{clean, quoted};
 
 /// The format of an exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,20 +194,14 @@ fn number(value: f64) -> String {
 
 /// A label's value. Control characters are shown as in tables, so that the text is safe to print. No two values become one:
 /// what looks like such an escape is escaped too.
-fn escaped(value: &str) -> Cow<'_, str> {
-    if value.contains(r"\u{") {
-        return clean(&value.replace(r"\u{", r"\u{5c}u{")).replace('\\', "\\\\").replace('"', "\\\"").into();
-    }
-    let value = clean(value);
-    if value.contains(['\\', '"']) {
-        return value.replace('\\', "\\\\").replace('"', "\\\"").into();
-    }
-    value
+fn escaped(value: &str) -> String {
+    quoted(&clean(&value.replace(r"\u{", r"\u{5c}u{")))
 }
 
 fn escaped_help(help: &str, format: Format) -> String {
-    let help = clean(help).replace('\\', "\\\\");
-    if format == Format::OpenMetrics { help.replace('"', "\\\"") } else { help }
+    let help = clean(help);
+    // A quote in the older format stays as it is.
+    if format == Format::OpenMetrics { quoted(&help) } else { help.replace('\\', "\\\\") }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod exec;
 mod prometheus;
 #[cfg(feature = "export")]
 mod server;
+#[cfg(feature = "export")]
+mod tls;
 mod what;
 
 use atomscope::system::stop_on_signals;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use atomscope::export::facts::Selection;
 use atomscope::export::nodes::Nodes;
@@ -27,9 +27,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::fixture::nodes::shop;
-use crate::fixture::{Locked, Node, RegionDir, random, write};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::fixture::{Locked, Node, PATIENCE, RegionDir, is_writing, random, wait_until, write};
 
 /// A running `export`, which is killed at the end of the test.
 struct Exporter {
@@ -131,15 +129,12 @@ impl Server {
     /// Asks until the answer is as wanted.
     #[track_caller]
     fn until(&self, mut is_so: impl FnMut(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let text = self.metrics();
-            if is_so(&text) {
-                return text;
-            }
-            assert!(Instant::now() < deadline, "waited in vain: {text}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut text = String::new();
+        wait_until("the metrics are as wanted", || {
+            text = self.metrics();
+            is_so(&text)
+        });
+        text
     }
 }
 
@@ -255,11 +250,10 @@ impl Own {
 
     /// Looks at the nodes until there are so many.
     fn until(&mut self, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.nodes.len() != count {
+        wait_until("there are so many nodes", || {
             self.nodes.poll(&mut self.exporter).unwrap();
-            assert!(Instant::now() < deadline, "there are {} nodes", self.nodes.len());
-        }
+            self.nodes.len() == count
+        });
     }
 
     fn text(&mut self) -> String {
@@ -379,6 +373,31 @@ fn rows_that_documents_dropped_are_a_count_that_never_falls() {
 }
 
 #[test]
+fn ended_nodes_of_one_file_are_exported_once() {
+    let dir = RegionDir::new();
+    let mut own = Own::new(&dir, PATIENCE);
+    let mut locked = shop().live(&dir);
+    for spawned in [7, 8] {
+        // As in a container that is started again: name, pid and path are those of the node before.
+        let path = locked.path.clone();
+        drop(locked);
+        let (node, part) = (shop(), dir.join("part"));
+        node.count(Builtin::Spawned, spawned);
+        write(&part, &node.bytes());
+        fs::rename(&part, &path).unwrap();
+        locked = Locked::new(path);
+        own.until(1);
+        own.text();
+    }
+    drop(locked);
+    own.until(0);
+    let text = own.text();
+    samples(&text);
+    let last: Vec<_> = text.lines().filter(|line| line.starts_with("atomr_actors_spawned_total{")).collect();
+    assert!(last.len() == 1 && last[0].contains(",region_file=") && last[0].ends_with(" 11"), "{last:?}");
+}
+
+#[test]
 fn nodes_of_one_name_system_and_pid_are_told_apart_by_their_files() {
     let dir = RegionDir::new();
     let regions = [shop().live(&dir), shop().live(&dir)];
@@ -386,16 +405,16 @@ fn nodes_of_one_name_system_and_pid_are_told_apart_by_their_files() {
     let text = server.until(|text| text.contains("atomscope_export_nodes 2\n"));
     samples(&text);
     for Locked { path, .. } in &regions {
-        let file = path.file_name().unwrap().to_str().unwrap();
-        let one = format!("atomr_dead_letters_total{{{},region_file=\"{file}\"}} 1\n", of("shop"));
+        let one =
+            format!("atomr_dead_letters_total{{{},region_file=\"{}\"}} 1\n", of("shop"), path.display());
         assert!(text.contains(&one), "{text}");
     }
     let [one, two] = regions;
     drop(one);
     // A series does not change its labels because another one has gone.
     let text = server.until(|text| text.contains("atomscope_export_nodes 1\n"));
-    let file = two.path.file_name().unwrap().to_str().unwrap();
-    let live = format!("atomr_dead_letters_total{{{},region_file=\"{file}\"}} 1\n", of("shop"));
+    let live =
+        format!("atomr_dead_letters_total{{{},region_file=\"{}\"}} 1\n", of("shop"), two.path.display());
     assert!(text.contains(&live), "{text}");
 }
 
@@ -423,11 +442,16 @@ fn who_chooses_nodes_and_the_limit_bounds_their_rows() {
     assert!(text.contains(&left_out), "{text}");
     assert_eq!(text.matches("\natomscope_class_actors{").count(), 1);
     assert!(!text.contains("atomr_mailbox_depth"), "{text}");
-    // A file that is no region is counted, and one that is not there may come.
+    // A file that is no region is counted, a dump is no node, and a file that is not there may come.
+    let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/2.0/typical.raw");
     let (damaged, missing) = (dir.join("damaged"), dir.join("missing"));
     fs::write(&damaged, [7; 5000]).unwrap();
-    let server = Server::start(&dir, &[damaged.to_str().unwrap(), missing.to_str().unwrap()]);
+    let files = [&damaged, &missing, &dump].map(|path| path.to_str().unwrap());
+    let mut server = Server::start(&dir, &files);
     server.until(|text| text.contains("\natomscope_export_regions_unreadable 1\n"));
+    let notes = [server.exporter.line(), server.exporter.line()];
+    assert!(notes[0].contains(files[0]), "{notes:?}");
+    assert!(notes[1].contains("typical.raw is a dump") && notes[1].contains("--format prom"), "{notes:?}");
     let digits = "9".repeat(30);
     assert!(dir.run(["export", "prometheus", &digits]).failed(1).contains(&digits));
 }
@@ -461,36 +485,89 @@ fn a_token_from_a_file_or_the_environment_is_demanded() {
     assert!(empty.failed(1).contains("is empty"));
 }
 
+/// A file beside the certificates and keys of these tests, which are all of 127.0.0.1.
+fn tls_file(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
+}
+
+impl Server {
+    /// The metrics, if the server has this certificate.
+    fn metrics_over_tls(&self, cert: &Path) -> Option<String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = StreamOwned::new(client, self.connect());
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+        let answer = Answer::read(stream);
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        Some(answer.text())
+    }
+}
+
 #[test]
 fn tls_is_served_with_a_certificate_and_its_key() {
     let dir = RegionDir::new();
     let _shop = shop().live(&dir);
-    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
-    let (cert, key) = (tls.join("cert.pem"), tls.join("key.pem"));
+    let (cert, key) = (tls_file("cert.pem"), tls_file("key.pem"));
     let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
     let server = Server::start(&dir, &files);
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&cert).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let client = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = StreamOwned::new(client, server.connect());
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let answer = Answer::read(stream);
-    assert_eq!(answer.status, 200, "{}", answer.head);
-    assert!(answer.text().contains("# TYPE atomscope_export_nodes gauge"));
+    assert!(server.metrics_over_tls(&cert).unwrap().contains("# TYPE atomscope_export_nodes gauge"));
     // Without TLS there is no answer, and the next client gets one.
     assert_eq!(server.ask("GET", "/metrics", "").status, 0);
 
     let alone = dir.run(["export", "prometheus", "--tls-cert", cert.to_str().unwrap()]);
     assert!(alone.failed(2).contains("--tls-key"));
-    let wrong = ["--tls-cert", key.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
-    let wrong = dir.run([&["export", "prometheus", "--listen", "127.0.0.1:0"], wrong.as_slice()].concat());
-    assert!(wrong.failed(1).contains("for TLS"));
+    let other = tls_file("new-key.pem");
+    for (cert, key) in [(&key, &key), (&cert, &other)] {
+        let wrong = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        let wrong =
+            dir.run([&["export", "prometheus", "--listen", "127.0.0.1:0"], wrong.as_slice()].concat());
+        assert!(wrong.failed(1).contains("for TLS"));
+    }
+}
+
+#[test]
+fn a_new_certificate_is_taken_up_and_one_that_cannot_be_used_is_not() {
+    let dir = RegionDir::new();
+    let (old, new) = (tls_file("cert.pem"), tls_file("new-cert.pem"));
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let put = |from: &Path, to: &Path| {
+        let part = dir.join("part");
+        fs::copy(from, &part).unwrap();
+        fs::rename(&part, to).unwrap();
+    };
+    put(&old, &cert);
+    put(&tls_file("key.pem"), &key);
+    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let mut server = Server::start(&dir, &files);
+    assert!(server.metrics_over_tls(&old).is_some() && server.metrics_over_tls(&new).is_none());
+
+    // The new certificate with the old key.
+    put(&new, &cert);
+    let note = server.exporter.line();
+    assert!(note.contains(files[3]) && note.contains("is served on"), "{note}");
+    assert!(server.metrics_over_tls(&old).is_some() && server.metrics_over_tls(&new).is_none());
+
+    put(&tls_file("new-key.pem"), &key);
+    let note = server.exporter.line();
+    assert!(note.contains("the new certificate"), "{note}");
+    assert!(server.metrics_over_tls(&new).is_some() && server.metrics_over_tls(&old).is_none());
+
+    // A broken file is noted once.
+    fs::write(&cert, "no certificate\n").unwrap();
+    let note = server.exporter.line();
+    assert!(note.contains(files[1]) && note.contains("no certificate in PEM"), "{note}");
+    fs::remove_file(&cert).unwrap();
+    let note = server.exporter.line();
+    assert!(note.contains("No such file"), "{note}");
+    assert!(server.metrics_over_tls(&new).is_some());
+    server.exporter.stop();
 }
 
 #[test]
@@ -541,16 +618,14 @@ fn the_text_file_is_whole_whenever_it_is_read_and_goes_with_the_exporter() {
     let path = file.to_str().unwrap();
     let command = dir.command(["export", "prometheus", "--textfile", path, "--interval", "100ms"]);
     let exporter = Exporter::start(command);
-    let mut rounds = 0;
-    let deadline = Instant::now() + PATIENCE;
-    let mut last = None;
-    while rounds < 5 {
-        assert!(Instant::now() < deadline, "only {rounds} rounds");
-        let Ok(text) = fs::read_to_string(&file) else { continue };
+    let (mut rounds, mut last) = (0, None);
+    wait_until("there were five rounds", || {
+        let Ok(text) = fs::read_to_string(&file) else { return false };
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
         rounds += u32::from(last.replace(modified) != Some(modified));
         assert!(samples(&text).contains_key("atomscope_export_nodes"));
-    }
+        rounds == 5
+    });
     exporter.stop();
     assert!(!file.exists());
 }
@@ -565,13 +640,7 @@ fn a_passing_error_does_not_end_the_text_file() {
     let path = file.to_str().unwrap();
     let args = ["export", "prometheus", "--textfile", path, "--interval", "100ms"];
     let mut exporter = Exporter::start(dir.command(args));
-    let wait = || {
-        let deadline = Instant::now() + PATIENCE;
-        while !file.exists() {
-            assert!(Instant::now() < deadline, "there is no file");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
+    let wait = || wait_until("there is a file", || file.exists());
     wait();
     fs::rename(&folder, &aside).unwrap();
     let line = exporter.line();
@@ -616,33 +685,29 @@ fn a_program_gets_each_node_event_and_sample_as_a_line_and_is_started_again() {
         let whole = text.lines().filter(|line| line.ends_with('}'));
         whole.filter_map(|line| serde_json::from_str(line).ok()).collect()
     };
-    let of_kind = |kind: &str| lines().into_iter().find(|line| line["kind"] == kind);
     let wait_for = |kind: &str| {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(line) = of_kind(kind) {
-                return line;
-            }
-            assert!(Instant::now() < deadline, "there is no {kind}: {:?}", lines());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut found = None;
+        wait_until(kind, || {
+            found = lines().into_iter().find(|line| line["kind"] == kind);
+            found.is_some()
+        });
+        found.unwrap()
     };
     assert_eq!(wait_for("node_started")["node"], "shop");
     let sample = wait_for("sample");
     assert_eq!((&sample["name"], &sample["value"]), (&"atomr_actors_spawned_total".into(), &3.into()));
     assert!(exporter.line().contains("exit status: 3"));
-    let restarted = wait_for("restarted");
-    assert!(restarted["dropped"].as_u64().unwrap() > 0, "{restarted}");
+    let resumed = wait_for("resumed");
+    assert!(resumed["missed"].as_u64().unwrap() > 0, "{resumed}");
     // The program that was started again learns of its nodes before all else.
-    let deadline = Instant::now() + PATIENCE;
-    let next = loop {
-        let all = lines();
-        let at = all.iter().position(|line| line["kind"] == "restarted").unwrap();
-        if let Some(next) = all.get(at + 1) {
-            break next.clone();
-        }
-        assert!(Instant::now() < deadline, "there is no line more: {all:?}");
-    };
+    let mut next = None;
+    wait_until("there is a line more", || {
+        let mut lines = lines().into_iter();
+        lines.find(|line| line["kind"] == "resumed");
+        next = lines.next();
+        next.is_some()
+    });
+    let next = next.unwrap();
     assert_eq!((&next["kind"], &next["node"]), (&"node_started".into(), &"shop".into()));
     assert_eq!(next["number"], sample["number"]);
     drop(locked);
@@ -659,15 +724,20 @@ fn a_program_that_does_not_read_is_not_left_behind() {
     let script = format!("echo $$ > {}; exec sleep 1000 > /dev/null 2>&1", file.display());
     let args = ["export", "exec", "--interval", "10ms", "--", "sh", "-c", &script];
     let exporter = Exporter::start(dir.command(args));
-    let deadline = Instant::now() + PATIENCE;
-    let pid = loop {
-        match fs::read_to_string(&file).unwrap_or_default().trim().parse::<u32>() {
-            Ok(pid) => break pid,
-            Err(_) => assert!(Instant::now() < deadline, "there is no pid"),
+    let mut pid = None;
+    wait_until("the program says its pid", || {
+        pid = fs::read_to_string(&file).unwrap_or_default().trim().parse::<u32>().ok();
+        pid.is_some()
+    });
+    let pid = pid.unwrap();
+    // Its standard error is read, so a write that lasts is one to the full pipe.
+    let writes = || is_writing(exporter.child.id());
+    wait_until("the exporter is stuck in a write", || {
+        writes() && {
+            std::thread::sleep(Duration::from_millis(50));
+            writes()
         }
-    };
-    // The pipe is full then, so the exporter's thread is in a write.
-    std::thread::sleep(Duration::from_secs(1));
+    });
     exporter.stop();
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
@@ -739,10 +809,6 @@ fn regions_that_appear_vanish_and_are_damaged_leave_no_trace_in_the_exporter() {
     let maps = fs::read_to_string(format!("{process}/maps")).unwrap();
     assert!(!maps.contains("atomscope-"), "{maps}");
     // A connection that is being closed may still be there.
-    let deadline = Instant::now() + PATIENCE;
-    while descriptors() > before {
-        assert!(Instant::now() < deadline, "{} descriptors, {before} at the start", descriptors());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("it has no more descriptors than at the start", || descriptors() <= before);
     server.exporter.stop();
 }

@@ -51,7 +51,7 @@ Each line is an object with `kind` and `number`, which is the same in all lines 
 buckets instead of value: pairs of bound and cumulative count
   round_ended   all samples of this interval were written
   node_ended    how
-  restarted     dropped: how many lines the program has missed, because it did not run or did not read. The lines \
+  resumed       missed: the program has missed at least so many lines, because it did not run or did not read. The lines \
 node_started of all nodes that live follow; a node that is not among them has ended
 
 While the program does not read, lines are dropped, and the nodes are not delayed. At a signal to stop its standard input is \
@@ -130,8 +130,8 @@ enum Line<'a> {
         number: usize,
         how: String,
     },
-    Restarted {
-        dropped: u64,
+    Resumed {
+        missed: u64,
     },
 }
 
@@ -226,7 +226,7 @@ impl Exporter for Lines {
     }
 
     fn wants_actors(&self) -> bool {
-        self.selection.top > 0
+        self.selection.wants_actors()
     }
 
     fn snapshot(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> io::Result<()> {
@@ -242,13 +242,8 @@ impl Exporter for Lines {
         Ok(())
     }
 
-    fn node_ended(
-        &mut self,
-        node: &Node<'_>,
-        end: &NodeEnd<'_>,
-        last: Option<&Observed<'_>>,
-    ) -> io::Result<()> {
-        if let Some(observed) = last {
+    fn node_ended(&mut self, node: &Node<'_>, end: &NodeEnd<'_>) -> io::Result<()> {
+        if let Some(observed) = end.last() {
             self.samples(node.number, &of_node(observed, None, &self.selection))?;
         }
         self.line(&Line::NodeEnded { number: node.number, how: end.word() })?;
@@ -470,7 +465,7 @@ impl Program {
         let mut told = Vec::new();
         if self.missed > 0 {
             // Writing into memory does not fail.
-            let _ = write_json(&mut told, &Line::Restarted { dropped: self.missed });
+            let _ = write_json(&mut told, &Line::Resumed { missed: self.missed });
             self.nodes.values().for_each(|line| told.extend_from_slice(line));
         }
         stdin.write_all(&told).and_then(|()| stdin.write_all(lines)).is_ok()

@@ -32,7 +32,8 @@ GET /metrics answers in the text format 0.0.4, or in OpenMetrics 1.0 if the requ
 the request allows it. GET /healthz answers `ok` while the exporter works. Other paths answer 404, and no request changes anything.
 
 Every sample of a node has the labels node, system and pid. The pid is the one that this program sees: in several containers \
-the processes themselves may all have pid 1. If two nodes have the same three, each also gets the label region_file.
+the processes themselves may all have pid 1. If two nodes have the same three, each also gets the label \
+region_file, the path of its region.
 The metrics of atomr-telemetry's exporter have the same names (atomr_actors_live and so on), all others begin with atomscope_, \
 and the application's own metrics and records have their own names. Times are in seconds.
 
@@ -43,8 +44,9 @@ When a node ends, its gauges vanish at once. Its counters and histograms are exp
 them, with ended=\"1\", and atomscope_node_ended{how} says for 15 minutes how it ended.
 
 The address is local unless --listen names another one. Then protect it: a token from --token-file or from the environment \
-variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS. A connection is closed after 10 s, \
-and there are at most 256.
+variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS. New files of \
+--tls-cert and --tls-key are taken up within some seconds; if they cannot be used, the certificate before them stays. A connection \
+is closed after 10 s, and there are at most 256.
 
 Exit code: 0 after SIGINT or SIGTERM, 1 if the address or the file cannot be used.
 
@@ -101,8 +103,9 @@ fn textfile(
     let mut next = Instant::now();
     while !stopped() {
         poll(nodes, exporter)?;
-        if Instant::now() >= next {
-            next = Instant::now() + interval;
+        let now = Instant::now();
+        if now >= next {
+            next = (next + interval).max(now);
             let text = exporter.collect(nodes).map_err(|error| failed(&error))?.to_text(Format::Text);
             let written = to_file(path, None, Readers::Anybody, |out| out.write_all(text.as_bytes()));
             match (written, &file) {

@@ -29,11 +29,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::program::export::tls::Certificate;
 use crate::program::export::what::{failed, poll};
 use crate::program::output::{Failure, note};
 
@@ -56,7 +53,7 @@ pub struct ServerArgs {
     /// Serve HTTP at this address.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     pub listen: SocketAddr,
-    /// The certificate chain for TLS, in PEM.
+    /// The certificate chain for TLS, in PEM. A new one is taken up within some seconds.
     #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Protection")]
     pub tls_cert: Option<PathBuf>,
     /// The private key for TLS, in PEM.
@@ -89,10 +86,11 @@ struct Shared {
 
 /// Serves until a signal to stop.
 pub fn serve(nodes: &mut Nodes, exporter: &mut Prometheus, args: &ServerArgs) -> Result<(), Failure> {
-    let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
+    let mut certificate = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(Certificate::new(cert, key)?),
         _ => None,
     };
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let token = token(args.token_file.as_deref())?;
     let listener = listen(args.listen)?;
     let address = listener.local_addr().unwrap_or(args.listen);
@@ -113,6 +111,7 @@ pub fn serve(nodes: &mut Nodes, exporter: &mut Prometheus, args: &ServerArgs) ->
     while !stopped() {
         poll(nodes, exporter)?;
         shared.looked_ns.store(monotonic_ns(), Ordering::Relaxed);
+        certificate.iter_mut().for_each(Certificate::renew);
         let Ok(first) = asked.recv_timeout(TICK) else { continue };
         let made = match &mut made {
             Some(made) if made.at.elapsed() < SAME_FOR => made,
@@ -193,25 +192,6 @@ fn token(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
         )));
     }
     Ok(Some(token.to_vec()))
-}
-
-fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, Failure> {
-    let failed = |path: &Path, why: &dyn std::fmt::Display| {
-        Failure::Failed(format!("cannot use {} for TLS: {}", clean_path(path), clean(&why.to_string())))
-    };
-    let certificates = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates = certificates.map_err(|error| failed(cert, &error))?;
-    if certificates.is_empty() {
-        return Err(failed(cert, &"it has no certificate in PEM"));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(cert, &error))?
-        .with_no_client_auth()
-        .with_single_cert(certificates, private)
-        .map_err(|error| failed(key, &error))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// Takes connections, each in a task of its own.

@@ -7,6 +7,7 @@ use atomscope::export::exporter::Exporter;
 use atomscope::export::facts::{BOUNDED, Selection};
 use atomscope::export::family::{Buckets, Labels};
 use atomscope::export::nodes::Nodes;
+use atomscope::export::prometheus::LABELS;
 use atomscope::find::{FindError, Target};
 use atomscope::layout::instances::Domain;
 use atomscope::text::clean;
@@ -96,9 +97,7 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("give a name and a value, such as zone=eu")?;
     let name = parse_name(name)?;
     // These have a meaning of their own.
-    if name.starts_with("__")
-        || ["le", "quantile", "node", "system", "pid", "region_file", "ended", "how"].contains(&name.as_str())
-    {
+    if name.starts_with("__") || ["le", "quantile"].iter().chain(&LABELS).any(|other| *other == name) {
         return Err(format!("the label {name} has a meaning of its own; give another name"));
     }
     Ok((name, value.to_owned()))
