@@ -1,9 +1,6 @@
 //! Real processes that publish records of their own, as the commands of `atomscope` see them: while they work, and after
 //! SIGKILL.
 
-use std::path::Path;
-use std::process::Command;
-
 use atomscope_layout::decode::{FieldValue, RegionReader};
 use atomscope_probe::{Level, Region, SharedRecord, Text};
 use atomscope_tests::support::dumps::{about, all_events, decoded};
