@@ -45,7 +45,7 @@ fn polls_have_a_column_where_a_runtime_is_watched_and_a_dash_where_it_is_not() {
     let stdout = dir.run(["actors", "--sort", "polls"]).ok();
     let lines = words(&stdout);
     let at = lines[0].iter().position(|title| *title == "POLLS").unwrap();
-    assert_eq!((&*lines[1][at], &*lines[2][at], &*lines[2][0]), ("3", "-", "akka://Shop/user/clerk"));
+    assert_eq!((lines[1][at], lines[2][at], lines[2][0]), ("3", "-", "akka://Shop/user/clerk"));
     let found = dir.run(["actors", "--json", "--filter", "polls = 3"]).json();
     assert_eq!((found.as_array().unwrap().len(), &found[0]["polls"]), (1, &json!(3)));
     let classes = dir.run(["actors", "--by", "class", "--json"]).json();
