@@ -155,7 +155,8 @@ pub enum Time {
 }
 
 impl Time {
-    fn cpu_now(self) -> f64 {
+    /// The processor time that was taken so far, in nanoseconds.
+    pub fn cpu_now(self) -> f64 {
         let clock = match self {
             Self::Wall | Self::Thread => ClockId::ThreadCPUTime,
             Self::Process => ClockId::ProcessCPUTime,

@@ -67,6 +67,10 @@ enum Command {
         /// Scrapes per second
         rate: u64,
     },
+    /// Work on messages as one side of a comparison, as often as the standard input asks for
+    #[cfg(tokio_unstable)]
+    #[command(hide = true)]
+    Console { side: String },
     /// Print the memory of so many live actors
     #[command(hide = true)]
     Weigh { side: String, actors: usize },
@@ -84,6 +88,8 @@ fn main() -> Result<()> {
         Command::Record { groups, quick, out } => record(&groups, quick, out),
         Command::Reader { region, rate } => groups::readers::read(&region, rate),
         Command::Scraper { exporter, rate } => groups::readers::scrape(exporter, rate),
+        #[cfg(tokio_unstable)]
+        Command::Console { side } => groups::console::work(&side),
         Command::Weigh { side, actors } => groups::memory::weigh(&side, actors),
         Command::Operations { name, side, count } => groups::instructions::operate(&name, &side, count),
     }
@@ -107,7 +113,7 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     support::program("atomscope");
     let mut record = Record { machine, is_quick, sections: Vec::new() };
     let begun = Instant::now();
-    for group in &GROUPS {
+    for group in GROUPS {
         if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != group.name) {
             continue;
         }

@@ -334,6 +334,7 @@
 #define ATOMSCOPE_METRIC_METRICS_UNLISTED 78
 #define ATOMSCOPE_METRIC_RUNTIME_LONG_POLLS 79
 #define ATOMSCOPE_METRIC_RECORDS_UNLISTED 80
+#define ATOMSCOPE_METRIC_RUNTIME_POLLS 81
 
 struct atomscope_header_record {
     uint64_t region_bytes;
@@ -646,7 +647,7 @@ struct atomscope_cell_record {
     uint64_t since;
     uint64_t running;
     uint64_t failures;
-    uint64_t depth_peak;
+    uint64_t polls;
     uint64_t task;
 };
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, identity) == 0, "cell_record.identity");
@@ -655,7 +656,7 @@ ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, busy_ns) == 16, "cell_re
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, since) == 24, "cell_record.since");
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, running) == 32, "cell_record.running");
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, failures) == 40, "cell_record.failures");
-ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, depth_peak) == 48, "cell_record.depth_peak");
+ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, polls) == 48, "cell_record.polls");
 ATOMSCOPE_ASSERT(offsetof(struct atomscope_cell_record, task) == 56, "cell_record.task");
 ATOMSCOPE_ASSERT(sizeof(struct atomscope_cell_record) == 64, "cell_record");
 
@@ -936,7 +937,8 @@ static inline enum atomscope_result atomscope_open(struct atomscope_region *regi
     }
     if (region->sections[ATOMSCOPE_SECTION_EVENTS].stride % ATOMSCOPE_EVENT_SLOT_BYTES != 0 ||
         region->sections[ATOMSCOPE_SECTION_COUNTERS].stride / 8 < region->sections[ATOMSCOPE_SECTION_METRICS].count ||
-        region->sections[ATOMSCOPE_SECTION_HANDLED].stride / 16 < region->sections[ATOMSCOPE_SECTION_VARIANTS].count)
+        region->sections[ATOMSCOPE_SECTION_HANDLED].stride / 8 <
+            2 * region->sections[ATOMSCOPE_SECTION_VARIANTS].count + region->sections[ATOMSCOPE_SECTION_CLASSES].count)
         return ATOMSCOPE_CORRUPT;
     return ATOMSCOPE_OK;
 }

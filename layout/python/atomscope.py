@@ -107,7 +107,7 @@ class Stats:
     restarts: int
     in_flight: Optional[InFlight]
     variant: Optional[str]
-    depth_peak: Optional[int]
+    polls: Optional[int]
     task: Optional[int]
 
 
@@ -119,6 +119,7 @@ class Actor:
     parent: Optional[str]
     actor_type: str
     mailbox_depth: Optional[int]
+    depth_peak: Optional[int]
     spawned_at: Optional[str]
     host: Optional[str]
     stats: Optional[Stats]
@@ -260,6 +261,7 @@ class Class:
     untracked: int
     overwritten: int
     long_polls: Optional[int]
+    polls: Optional[int]
     handle_time_ns: Optional[Histogram]
     depth: Optional[Histogram]
     variants: list[Variant]
@@ -689,7 +691,7 @@ _ATTACHMENTS = [
     ("runtime.workers runtime.tasks runtime.queue", "workers.busy_ns workers.parks workers.parked workers.away_ns"),
     ("failures.panics", ""),
     ("failures.errors failures.warnings", ""),
-    ("runtime.long_polls", ""),
+    ("runtime.long_polls runtime.polls", ""),
 ]
 _LONG_POLLS = 1 << 36
 
@@ -825,7 +827,7 @@ class _Region:
         if missing:
             raise Refused(f"the region has no section of {', '.join(sorted(missing))}")
         has_room = found["counters"].stride >= found["metrics"].count * 8
-        has_room = has_room and found["handled"].stride >= found["variants"].count * 16
+        has_room = has_room and found["handled"].stride >= found["variants"].count * 16 + found["classes"].count * 8
         if found["events"].stride % _EVENT_SLOT_BYTES or not has_room:
             raise Refused("a section of the region is damaged")
         return found
@@ -1022,7 +1024,8 @@ class _Region:
             path=path,
             parent=parent if flags & _PARENT else None,
             actor_type=self.name(type_id) if type_id else type_name,
-            mailbox_depth=depth if flags & _DEPTH else None,
+            mailbox_depth=depth & 0xFFFFFFFF if flags & _DEPTH else None,
+            depth_peak=max(depth & 0xFFFFFFFF, depth >> 32) if flags & _DEPTH else None,
             spawned_at=spawned if flags & _SPAWNED_TEXT else self.time(stamp),
             host=host if flags & _HOST else None,
             stats=stats,
@@ -1183,7 +1186,7 @@ class _Region:
             self.words.pause(attempt)
         else:
             words[3] = 0
-        _, handled, busy_ns, since, running, failures, peak, task = words
+        _, handled, busy_ns, since, running, failures, polls, task = words
         generation, class_number = identity >> 32, identity >> 16 & 0xFFFF
         if identity & 0xFFFF != 1:
             return _Cell(generation, class_number, None)
@@ -1196,7 +1199,7 @@ class _Region:
             restarts=failures >> 32,
             in_flight=InFlight(self.time(since & ~0xFF), _MODES.get(running >> 32)) if since else None,
             variant=self.name(rows[row][1]) if has_variant else None,
-            depth_peak=peak & 0xFFFFFFFF if peak >> 32 == generation else None,
+            polls=polls or None,
             task=task or None,
         )
         return _Cell(generation, class_number, stats)
@@ -1215,9 +1218,10 @@ class _Region:
             _fence()
             words = self.words.list(offset, 392)
             spawned, failures, restarts, untracked, overwritten, long_polls = words[1], *words[3:8]
-            own = variants[number]
+            own, polls_at = variants[number], 16 * self.sections["variants"].count + 8 * number
+            polls = sum(self.words.load(lane + polls_at) for lane in lanes.records()) % 2**64
             handled, busy_ns = sum(row.handled for row in own) % 2**64, sum(row.busy_ns for row in own) % 2**64
-            if not name and (number or not any((spawned, stopped, handled, *words[3:8]))):
+            if not name and (number or not any((spawned, stopped, handled, polls, *words[3:8]))):
                 continue
             times, depth = words[8:200], words[200:392]
             timed = sum(times[8:])
@@ -1234,6 +1238,7 @@ class _Region:
                     untracked=untracked,
                     overwritten=overwritten,
                     long_polls=long_polls if long_polls or knows_polls else None,
+                    polls=polls or None,
                     handle_time_ns=_summary([timed, busy_ns, *times[2:]]) if timed else None,
                     depth=_summary(depth) if depth[0] else None,
                     variants=[row for row in own if row.variant is not None or row.handled or row.busy_ns],

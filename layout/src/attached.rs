@@ -171,7 +171,7 @@ attachments! {
     /// A layer of `tracing`.
     FailureLayer = 35, "FailureLayer", [Errors, Warnings];
     /// The polls of a runtime's tasks.
-    Polls = 36, "watch_runtime of a builder, with tokio_unstable", [LongPolls];
+    Polls = 36, "watch_runtime of a builder, with tokio_unstable", [LongPolls, Polls];
 }
 
 impl Attachment {

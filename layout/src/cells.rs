@@ -1,19 +1,18 @@
 //! Cells: one line of counters for each instrumented actor, and the maps by which a writer finds an actor's cell.
 //!
 //! ```text
-//!   cell: │ identity │ handled │ busy_ns │ since │ running │ failures │ depth_peak │ task │        64 bytes, one line
+//!   cell: │ identity │ handled │ busy_ns │ since │ running │ failures │ polls │ task │        64 bytes, one line
 //! ```
 //! # Who may touch which word, when
-//! | word | claimer, before `identity` is in use | the actor's task, until the cell is freed | depth reader | reader |
-//! |---|---|---|---|---|
-//! | identity | stores (the last step of a claim, the first step of a free) | – | loads | loads |
-//! | handled, busy_ns, since, failures, task | stores 0 | loads, stores | – | loads |
-//! | running | stores the row of the class | loads, stores | – | loads |
-//! | depth_peak | stores 0 | – | loads, stores | loads |
+//! | word | claimer, before `identity` is in use | the actor's task, until the cell is freed | reader |
+//! |---|---|---|---|
+//! | identity | stores (the last step of a claim, the first step of a free) | – | loads |
+//! | handled, busy_ns, since, failures, polls, task | stores 0 | loads, stores | loads |
+//! | running | stores the row of the class | loads, stores | loads |
 //!
 //! A cell belongs to whoever has set its bit in a private bitmap. Its owner may free it only once the actor's task writes
-//! no more. So each word has one writer at a time, and an addition is a load and a store. Only a depth may come late, into the
-//! cell of the next tenant; the word says whose it is.
+//! no more. So each word has one writer at a time, and an addition is a load and a store. A thread counts a poll before it runs the
+//! task. It is the only one that may run the task then, so it stands for the task.
 //!
 //! A reader copies a cell between two loads of `identity`: [`read`]. If both are equal, all words are those of one tenant.
 //! They are not of one instant.
@@ -59,9 +58,8 @@ pub struct CellRecord {
     pub running: u64,
     /// `restarts << 32 | failures`; both stay at their maximum.
     pub failures: u64,
-    /// `generation << 32 | depth`: the greatest depth of the mailbox that was seen, and of which tenant. Unknown if that is not
-    /// this tenant.
-    pub depth_peak: u64,
+    /// Polls of the actor's task on a runtime whose polls are watched; 0: unknown, because its first poll was not watched.
+    pub polls: u64,
     /// The number of the actor's task; 0 before it runs.
     pub task: u64,
 }
@@ -85,8 +83,8 @@ pub mod word {
     pub const RUNNING: usize = offset_of!(CellRecord, running) / WORD;
     /// [`CellRecord::failures`].
     pub const FAILURES: usize = offset_of!(CellRecord, failures) / WORD;
-    /// [`CellRecord::depth_peak`].
-    pub const DEPTH_PEAK: usize = offset_of!(CellRecord, depth_peak) / WORD;
+    /// [`CellRecord::polls`].
+    pub const POLLS: usize = offset_of!(CellRecord, polls) / WORD;
     /// [`CellRecord::task`].
     pub const TASK: usize = offset_of!(CellRecord, task) / WORD;
 }
@@ -94,7 +92,7 @@ pub mod word {
 const _: () = {
     assert!(size_of::<CellRecord>() == 64);
     assert!(word::HANDLED == 1 && word::BUSY_NS == 2 && word::SINCE == 3 && word::RUNNING == 4);
-    assert!(word::FAILURES == 5 && word::DEPTH_PEAK == 6 && word::TASK == 7);
+    assert!(word::FAILURES == 5 && word::POLLS == 6 && word::TASK == 7);
     // An index + 1 has 22 bits in a target of the map.
     assert!(MAX_INSTRUMENTS < 1 << 22);
 };
@@ -118,12 +116,6 @@ impl CellRecord {
     /// The generation of the cell's tenant.
     pub fn generation(&self) -> u32 {
         (self.identity >> 32) as u32
-    }
-
-    /// The greatest depth that was seen of the tenant's mailbox; `None` if there is none, or only that of a former tenant.
-    pub fn greatest_depth(&self) -> Option<u32> {
-        let is_its_own = (self.depth_peak >> 32) as u32 == self.generation();
-        is_its_own.then_some(self.depth_peak as u32)
     }
 
     /// The class of the tenant.
@@ -261,20 +253,6 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Raises the greatest depth of a tenant's mailbox. For one thread at a time. The word names its tenant, so a depth that comes
-    /// when the tenant has gone is not the next one's.
-    pub fn raise_depth_peak(&self, name: CellName, depth: u64) {
-        let Some(cell) = self.cell(name.index()) else { return };
-        let is_its_own = (cell.identity().load(Ordering::Relaxed) >> 32) as u32 == name.generation();
-        let raised = halves(u32::try_from(depth).unwrap_or(u32::MAX), name.generation());
-        // Above the depth is the generation: only one of the same tenant is compared, and any other one is replaced.
-        let held = cell.depth_peak().load(Ordering::Relaxed);
-        let is_less = held < raised || (held >> 32) as u32 != name.generation();
-        if is_its_own && is_less {
-            cell.depth_peak().store(raised, Ordering::Relaxed);
-        }
-    }
-
     /// Sets the bit of a free cell and returns its index.
     fn take(&self) -> Option<usize> {
         let (hint, bits) = self.taken.split_last()?;
@@ -363,7 +341,7 @@ macro_rules! words_of_a_cell {
 impl<'a> Cell<'a> {
     words_of_a_cell! {
         identity = IDENTITY, handled = HANDLED, busy_ns = BUSY_NS, since = SINCE, running = RUNNING,
-        failures = FAILURES, depth_peak = DEPTH_PEAK, task = TASK,
+        failures = FAILURES, polls = POLLS, task = TASK,
     }
 
     /// A handler begins at this stamp of the coarse clock. Its message counts in the row of the actor's class, until
@@ -393,6 +371,13 @@ impl<'a> Cell<'a> {
     pub fn add_busy(&self, ns: u64) {
         let busy = self.busy_ns();
         busy.store(busy.load(Ordering::Relaxed).wrapping_add(ns), Ordering::Relaxed);
+    }
+
+    /// A poll of the actor's task begins on this thread.
+    #[inline(always)]
+    pub fn count_poll(&self) {
+        let polls = self.polls();
+        polls.store(polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
     /// The message in flight counts in `row`; its handler's mode is `mode`.
@@ -602,30 +587,6 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_depth_is_that_of_its_tenant() {
-        let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
-        let cells = Cells::new(&words, &taken);
-        let peak = || read(Words::new(&words)).unwrap().greatest_depth();
-        let first = cells.claim(7, 9).unwrap();
-        assert_eq!(peak(), None, "nobody has looked");
-        for (depth, greatest) in [(0, 0), (3, 3), (9, 9), (4, 9)] {
-            cells.raise_depth_peak(first, depth);
-            assert_eq!(peak(), Some(greatest));
-        }
-        cells.free(first.index());
-        let second = cells.claim(7, 9).unwrap();
-        cells.raise_depth_peak(first, 20);
-        assert_eq!(peak(), None, "it is another one's");
-        cells.raise_depth_peak(second, 2);
-        cells.raise_depth_peak(first, 30);
-        assert_eq!(peak(), Some(2));
-        cells.raise_depth_peak(second, u64::MAX);
-        assert_eq!(peak(), Some(u32::MAX));
-        let nowhere = CellName::from_word(first.word() + 1).unwrap();
-        cells.raise_depth_peak(nowhere, 1);
-    }
-
-    #[test]
     fn a_generation_is_never_zero() {
         let (words, taken) = (memory(CELL_WORDS), memory(bitmap_words(1)));
         words[0].store(u64::from(u32::MAX) << 32, Ordering::Relaxed);
@@ -646,6 +607,8 @@ mod tests {
         let Ended { row, begun } = cell.end();
         assert_eq!((row, begun.is_timed(), begun.stamp()), (17, true, 1 << 20));
         assert_eq!(read(Words::new(&words)).unwrap().since, 0);
+        cell.count_poll();
+        cell.count_poll();
         cell.add_busy(5);
         cell.add_busy(6);
         cell.count_failure();
@@ -653,6 +616,7 @@ mod tests {
         cell.count_restart();
         let record = read(Words::new(&words)).unwrap();
         assert_eq!((record.handled, record.busy_ns, record.failures), (1, 11, 1 << 32 | 2));
+        assert_eq!(record.polls, 2);
         words[word::RUNNING].store(3 << 32, Ordering::Relaxed);
         assert_eq!(read(Words::new(&words)).unwrap().mode(), None);
     }

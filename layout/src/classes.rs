@@ -3,7 +3,7 @@
 //! ```text
 //!   class: │ name │ spawned │ stopped │ failures │ restarts │ untracked │ overwritten │ long polls │ handle times │ depths │
 //!   row:   │ class + 1 │ name of the variant │                     row number c is class number c without a variant
-//!   lane:  │ row 0: handled │ busy_ns │ row 1: handled │ busy_ns │ …                  as in crate::lanes
+//!   lane:  │ row 0: handled │ busy_ns │ row 1: … │ … │ class 0: polls │ class 1: … │ …  as in crate::lanes
 //! ```
 //! # Who may touch which word, when
 //! | word | whoever registers the class or row | any thread of the probe | reader |
@@ -57,7 +57,8 @@ pub struct ClassRecord {
     pub untracked: u64,
     /// Starts of actors whose interceptor was replaced by another one, so that nothing counts their messages.
     pub overwritten: u64,
-    /// Polls of its actors that held their worker for long; 0 too if no polls are watched.
+    /// Polls of its actors that held their worker for long, on runtimes that are watched from their builders; 0 too if no polls are
+    /// watched.
     pub long_polls: u64,
 }
 
@@ -106,6 +107,17 @@ pub struct VariantRecord {
 pub const VARIANT_WORDS: usize = size_of::<VariantRecord>() / WORD;
 /// Words of a row in a lane: handled, and time in handlers in nanoseconds.
 pub const HANDLED_WORDS: usize = 2;
+
+/// Words of a lane with so many rows and classes: behind the rows it has the polls of each class.
+pub const fn lane_words(rows: usize, classes: usize) -> usize {
+    polls_word(rows, classes)
+}
+
+/// The word of a lane with so many rows that counts the polls of the actors of `class`.
+#[inline]
+pub const fn polls_word(rows: usize, class: usize) -> usize {
+    HANDLED_WORDS * rows + class
+}
 
 const _: () = {
     assert!(size_of::<ClassRecord>() == 64 && CLASS_WORDS * WORD == 3136);

@@ -84,7 +84,7 @@ pub struct FieldRecord {
     pub text: [u8; KIND_TEXT_BYTES],
 }
 
-/// An own record.
+/// An own record: a seqlock cell with the newest state and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct OwnRecord {
@@ -112,6 +112,7 @@ pub struct OwnRecord {
 pub const KIND_WORDS: usize = size_of::<KindRecord>() / WORD;
 /// Words of an [`OwnRecord`].
 pub const RECORD_WORDS: usize = size_of::<OwnRecord>() / WORD;
+const STAMP: usize = offset_of!(OwnRecord, stamp) / WORD;
 const KIND: usize = offset_of!(OwnRecord, kind) / WORD;
 const LOST: usize = offset_of!(OwnRecord, lost) / WORD;
 
@@ -548,7 +549,7 @@ fn found(sequence: u64, record: &OwnRecord) -> Option<Found> {
 /// Calls `see` with the stamp of each record in use.
 pub(crate) fn each_stamp(records: Words<'_>, stride: usize, see: &mut impl FnMut(u64)) {
     let slots = (0..records.len() / stride.max(1)).map(|slot| slot * stride);
-    let stamps = slots.filter(|slot| records.load(slot + KIND) != 0).map(|slot| records.load(slot + 1));
+    let stamps = slots.filter(|slot| records.load(slot + KIND) != 0).map(|slot| records.load(slot + STAMP));
     // 0: it was never published.
     stamps.filter(|stamp| *stamp != 0).for_each(see);
 }

@@ -159,7 +159,7 @@ pub struct ActorRecord {
     pub zero: u16,
     /// The cell of an instrumented actor: `generation << 32 | index + 1`; 0: it is not instrumented.
     pub cell: u64,
-    /// Messages in the mailbox at its last sample, with [`actor_flags::DEPTH`]. It changes while the record is published.
+    /// The [`Depth`] of the mailbox at its last sample, with [`actor_flags::DEPTH`]. It changes while the record is published.
     /// Without the flag it means nothing; it may be left over from an earlier actor.
     pub depth: u64,
     /// Hash of the parent's path; meaningless without [`actor_flags::PARENT`].
@@ -168,6 +168,44 @@ pub struct ActorRecord {
     pub text: [u8; ACTOR_TEXT_BYTES],
     /// Zero.
     pub reserved: [u64; 6],
+}
+
+impl ActorRecord {
+    /// The depth of the mailbox, if it is known.
+    pub fn known_depth(&self) -> Option<Depth> {
+        (self.flags & actor_flags::DEPTH != 0).then(|| Depth::of(self.depth))
+    }
+}
+
+/// The number of messages in a mailbox, and the greatest one that was seen. Both stay at their maximum.
+///
+/// ```text
+///   word: │ messages, 32 │ greatest, 32 │
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages in the mailbox.
+    pub messages: u32,
+    /// The most messages that were seen in it.
+    pub greatest: u32,
+}
+
+impl Depth {
+    /// The depth in this word.
+    pub fn of(word: u64) -> Self {
+        Self { messages: word as u32, greatest: (word as u32).max((word >> 32) as u32) }
+    }
+
+    /// Its word.
+    pub fn word(self) -> u64 {
+        halves(self.messages, self.greatest)
+    }
+
+    /// The depth after this one, with so many messages in the mailbox.
+    pub fn followed_by(self, messages: u64) -> Self {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        Self { messages, greatest: self.greatest.max(messages) }
+    }
 }
 
 /// The usual actor's record without its text: its class has a name number, and the parent's path is a prefix of its path.

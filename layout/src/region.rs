@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::attached::Attachment;
 use crate::cells::CellRecord;
-use crate::classes::{CLASS_WORDS, HANDLED_WORDS, VariantRecord};
+use crate::classes::{CLASS_WORDS, VariantRecord, lane_words};
 use crate::error::{LimitError, OpenError};
 use crate::event::EVENT_SLOT_BYTES;
 use crate::failures::{FailureRecord, PANIC_SLOT_BYTES};
@@ -576,7 +576,7 @@ impl RegionMap {
         let actor_slots = actors + LANE_SLOTS * (lanes + 1);
         let document_bytes =
             document::HEAD_WORDS * WORD + 2 * document_bytes.next_multiple_of(SEPARATION_BYTES);
-        let handled_bytes = (variants * HANDLED_WORDS * WORD).next_multiple_of(SEPARATION_BYTES);
+        let handled_bytes = (lane_words(variants, classes) * WORD).next_multiple_of(SEPARATION_BYTES);
         let lane_bytes = (metrics * WORD).next_multiple_of(SEPARATION_BYTES);
         let shapes = [
             (lanes + 1, lane_bytes),
@@ -725,7 +725,7 @@ impl RegionMap {
         if map.events.stride % (EVENT_SLOT_BYTES / WORD) != 0 {
             return at(events, 3, "stride of an event lane", map.events.stride * WORD);
         }
-        if map.handled.stride < map.variants.count * HANDLED_WORDS {
+        if map.handled.stride < lane_words(map.variants.count, map.classes.count) {
             return at(handled, 3, "stride of a lane of handled messages", map.handled.stride * WORD);
         }
         if map.counters.stride < map.metrics.count {
@@ -751,7 +751,7 @@ impl RegionMap {
             entry.stride_bytes = (section.stride * WORD) as u64;
             entry.record_bytes = match rule.id {
                 1 => self.metrics.count * WORD,
-                17 => self.variants.count * HANDLED_WORDS * WORD,
+                17 => lane_words(self.variants.count, self.classes.count) * WORD,
                 _ => rule.record_bytes,
             } as u64;
         }
@@ -938,7 +938,7 @@ impl<'a> HeaderWriter<'a> {
     pub fn await_system(&self) {
         let (from, to) = (State::Running as u64, State::Starting as u64);
         if let Some(word) = self.0.get(header::STATE) {
-            let _ = word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed);
+            let _ = word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
         }
     }
 

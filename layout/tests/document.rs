@@ -166,7 +166,7 @@ fn each_record_is_documented_as_the_compiler_lays_it_out() {
         numbers,
         name
     }));
-    check(fields!(CellRecord { identity, handled, busy_ns, since, running, failures, depth_peak, task }));
+    check(fields!(CellRecord { identity, handled, busy_ns, since, running, failures, polls, task }));
     let modes = [Mode::Unknown, Mode::Runs, Mode::Awaits].map(|mode| (format!("{mode:?}"), mode as usize));
     assert_eq!(numbers("### CellRecord", &["mode", "number"]), modes);
     check(fields!(ClassRecord {

@@ -84,7 +84,8 @@ fn the_values_of_a_cell_are_those_of_the_actor_that_names_it() {
     assert_eq!((flight.stamp, flight.mode), (1 << 12, Some(Mode::Awaits)));
     assert_eq!(flight.since.unwrap().unix_ns, 1_000_000_000_000_000_000 + (2 << 12));
     assert_eq!((idle.failures, idle.restarts, idle.in_flight, idle.variant), (1, 1, None, None));
-    assert_eq!((idle.depth_peak, idle.task), (None, None));
+    assert_eq!((busy.polls, idle.polls, idle.task), (Some(2), None, None));
+    assert_eq!(list.iter().map(|actor| actor.depth_peak()).collect::<Vec<_>>(), [None; 3]);
     let unnamed: Vec<_> = list.unnamed().collect();
     assert_eq!((unnamed.len(), unnamed[0].0), (1, Some("orders::Order")));
     assert_ne!(busy.cell, unnamed[0].1.cell);

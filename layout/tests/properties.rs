@@ -529,8 +529,8 @@ proptest! {
 #[test]
 fn the_default_region_leaves_room_below_sixteen_mebibytes() {
     let bytes = RegionMap::footprint(&Capacities::default()).unwrap();
-    // 0.2 MiB stay for records to come.
-    assert!(bytes <= (16 << 20) - (2 << 20) / 10, "{bytes}");
+    // 192 KiB stay for records to come.
+    assert!(bytes <= (16 << 20) - (192 << 10), "{bytes}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ use atomscope_layout::limits::{ACTOR_PATH_BYTES, ACTOR_TEXT_BYTES};
 use atomscope_layout::metrics::Builtin;
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::ActorHead;
-use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, actor_flags};
+use atomscope_layout::records::{ACTOR_HEAD_WORDS, ACTOR_WORDS, ActorRecord, Depth, actor_flags};
 #[cfg(feature = "atomr")]
 use atomscope_layout::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD};
 #[cfg(feature = "atomr")]
@@ -177,7 +177,7 @@ impl ActorRegistry {
         record.key = key.words();
         record.spawned = writer.stamp(cause);
         record.type_id = writer.intern(&status.actor_type);
-        record.depth = status.mailbox_depth;
+        record.depth = Depth::default().followed_by(status.mailbox_depth).word();
         if status.mailbox_depth > 0 {
             record.flags |= actor_flags::DEPTH;
         }
@@ -237,7 +237,7 @@ impl ActorRegistry {
             type_id: record.type_id,
             flags: record.flags,
             text_bytes: [path, record.parent_bytes, class, spawned, host],
-            numbers: if cut_path { record.parent_key } else { [record.depth, 0] },
+            numbers: if cut_path { record.parent_key } else { [Depth::of(record.depth).messages.into(), 0] },
             text,
             ..EventRecord::new(EventKind::ActorSpawned)
         };

@@ -110,6 +110,19 @@ fn tick_length(first: &Reading, now: &Reading) -> u64 {
     }
 }
 
+/// So many nanoseconds are in these ticks of that length.
+#[cfg(feature = "atomr")]
+pub(crate) fn ns_of(ticks: u64, tick_length: u64) -> u64 {
+    (u128::from(ticks) * u128::from(tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
+}
+
+/// So many ticks of that length are in this time.
+#[cfg(feature = "atomr")]
+pub(crate) fn ticks_of(time: Duration, tick_length: u64) -> u64 {
+    let ticks = time.as_nanos().saturating_mul(u128::from(ClockSampleRecord::RATE_ONE));
+    u64::try_from(ticks / u128::from(tick_length.max(1))).unwrap_or(u64::MAX)
+}
+
 /// The time namespace of this process with its offsets, and the creation time of a region that is made now.
 pub(crate) fn time_record(now: &Reading) -> TimeRecord {
     let created =

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use atomr_core::actor::ActorRef;
-use atomscope_layout::cells::{CellName, Cells};
 use atomscope_layout::classes::{CLASS_WORDS, Class};
 use atomscope_layout::event::EventKind;
 use atomscope_layout::records::ACTOR_CELL_WORD;
@@ -33,9 +32,6 @@ impl RegionWriter {
         let Some(mailboxes) = &self.mailboxes else { return };
         mailboxes.look(|mailbox, depth| {
             if let Some(depth) = depth {
-                if let Some(cell) = CellName::from_word(mailbox.cell) {
-                    Cells::new(self.section(self.map().cells), &[]).raise_depth_peak(cell, depth);
-                }
                 let class = usize::from(mailbox.class) * CLASS_WORDS;
                 let words = self.section(self.map().classes).get(class..class + CLASS_WORDS);
                 Class::new(words.unwrap_or_default()).depth(depth);
@@ -188,7 +184,7 @@ mod tests {
         // It has one in hand.
         node.expect(&[Some(sent - 1)]);
         let list = node.writer().reader().unwrap().actor_list();
-        assert_eq!(list.iter().next().and_then(|actor| actor.stats()?.depth_peak), Some(sent));
+        assert_eq!(list.iter().next().and_then(|actor| actor.depth_peak()), Some(sent));
         node.permits.add_permits(10);
         node.run();
         node.expect(&[Some(sent - 11)]);

@@ -188,6 +188,9 @@ impl TelemetryExtension {
     /// builder's four hooks for threads. If the application has hooks of its own, give them with [`ThreadHooks`]. A worker that
     /// goes to sleep or wakes up then reads the clock and stores two words.
     ///
+    /// With `--cfg tokio_unstable` this also sets the builder's two hooks for polls. Each poll then reads the clock twice and counts, in
+    /// the cell of an instrumented actor too: no lock, no allocation, no system call.
+    ///
     /// ```
     /// use atomscope_probe::TelemetryExtension;
     ///

@@ -1,9 +1,12 @@
-//! Polls of tasks that hold their worker for long, on runtimes that are watched from their builders.
+//! Polls of tasks, counted with their actors, on runtimes that are watched from their builders; and those that hold their worker for
+//! long.
 //!
 //! tokio calls hooks before and after each poll only if it is built with `--cfg tokio_unstable`. A poll then costs two readings of
-//! the clock. Only a long poll looks for the actor of its task.
+//! the clock, and it is counted: that of an instrumented actor in the actor's cell and for its class.
+//!
+//! The hook before a poll counts. While it runs, no other thread may poll the task, so it may write the words of the actor's task.
+//! The hook after a poll may run while another thread polls the task already. So a long poll is not in the cell.
 
-use std::cell::Cell;
 use std::sync::{Arc, Weak};
 
 use atomscope_layout::attached::Attachment;
@@ -14,45 +17,51 @@ use atomscope_layout::limits::ACTOR_PATH_BYTES;
 use atomscope_layout::metrics::Builtin;
 use tokio::runtime::TaskMeta;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ns_of, ticks_of};
 use crate::failures::{Text, location, thread_name};
-use crate::instruments::memory::{Found, find};
+use crate::instruments::current::count_poll;
+use crate::instruments::memory::{Found, Instruments, find};
 use crate::panics::thread_id;
 use crate::process;
-use crate::task;
+use crate::task::{self, POLL_BEGAN};
 use crate::writer::RegionWriter;
-
-thread_local! {
-    /// The clock at the beginning of the poll that runs on this thread; 0: none runs.
-    static BEGAN: Cell<u64> = const { Cell::new(0) };
-}
 
 /// Watches the polls of one runtime.
 #[derive(Clone)]
 pub(crate) struct LongPolls {
     /// The runtime may outlive the region.
     writer: Weak<RegionWriter>,
+    /// They outlive the region too, and a poll is counted without a reference to it. `None`: there was no memory for them.
+    instruments: Option<&'static Instruments>,
     clock: Clock,
     least_ticks: u64,
 }
 
 impl LongPolls {
     pub(crate) fn of(writer: &Arc<RegionWriter>) -> Self {
-        writer.attached(Attachment::Polls);
-        let least_ticks = writer.ticks_in(writer.long_poll);
-        Self { writer: Arc::downgrade(writer), clock: writer.clock, least_ticks }
+        let instruments = writer.instruments();
+        if instruments.is_some() {
+            writer.attached(Attachment::Polls);
+        }
+        let least_ticks = ticks_of(writer.long_poll, writer.tick_length);
+        Self { writer: Arc::downgrade(writer), instruments, clock: writer.clock, least_ticks }
     }
 
-    /// A poll begins on this thread.
+    /// A poll of this task begins on this thread.
     #[inline]
-    pub(crate) fn begins(&self) {
-        BEGAN.set(self.clock.ticks());
+    pub(crate) fn begins(&self, task: &TaskMeta<'_>) {
+        if let Some(instruments) = self.instruments {
+            instruments.count_any_poll();
+        }
+        count_poll(task::number(task.id()));
+        // To count is no part of the poll.
+        POLL_BEGAN.set(self.clock.ticks());
     }
 
     /// The poll of this task has ended on this thread.
     #[inline]
     pub(crate) fn ends(&self, task: &TaskMeta<'_>) {
-        let began = BEGAN.replace(0);
+        let began = POLL_BEGAN.replace(0);
         let ticks = self.clock.ticks().saturating_sub(began);
         if ticks >= self.least_ticks && began != 0 {
             self.note(task, ticks);
@@ -95,7 +104,7 @@ fn note_in(writer: &RegionWriter, task: &TaskMeta<'_>, ticks: u64) {
     let spawned = location(spawned.file(), spawned.line(), Some(spawned.column()));
     // Every actor is spawned by the same line of atomr.
     let spawned = if found.is_none() { spawned.as_str() } else { "" };
-    let numbers = [writer.ns_in(ticks), thread_id().into()];
+    let numbers = [ns_of(ticks, writer.tick_length), thread_id().into()];
     let thread = thread_name();
     let texts = [actor.as_str(), thread.as_str(), "", spawned];
     let (mut event, cut) = EventRecord::with_texts(EventKind::LongPoll, writer.stamp(0), numbers, &texts);

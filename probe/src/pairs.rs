@@ -8,7 +8,7 @@ use atomscope_layout::event::{EVENT_HEAD_WORDS, EventHead, EventKind, event_flag
 use atomscope_layout::limits::ACTOR_PATH_BYTES;
 use atomscope_layout::metrics::Builtin;
 use atomscope_layout::records::{
-    ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_STAMP_WORD, ActorRecord, actor_flags,
+    ACTOR_DEPTH_WORD, ACTOR_HEAD_WORDS, ACTOR_STAMP_WORD, ActorRecord, Depth, actor_flags,
 };
 use atomscope_layout::table::{StopOrigin, Witness};
 use atomscope_layout::words::{WORD, store, store_parts};
@@ -58,13 +58,16 @@ impl Pairs<'_> {
     }
 }
 
-/// Stores the depth of an actor's mailbox into its slot, which the calling thread has in hand; `None` if it is unknown.
+/// Stores the depth of an actor's mailbox into its slot, which the calling thread has in hand; `None` if it is unknown. The greatest
+/// depth is that of the time in which it was known.
 pub(crate) fn set_depth(slot: &[AtomicU64], depth: Option<u64>) {
     const FLAG: u64 = (actor_flags::DEPTH as u64) << 32;
     if let (Some(to), Some(kind)) = (slot.get(ACTOR_DEPTH_WORD), slot.get(KIND_WORD)) {
-        to.store(depth.unwrap_or(0), Ordering::Relaxed);
-        let others = kind.load(Ordering::Relaxed) & !FLAG;
-        kind.store(others | if depth.is_some() { FLAG } else { 0 }, Ordering::Relaxed);
+        let held = kind.load(Ordering::Relaxed);
+        // Without the flag the word is left over from an earlier actor of the slot.
+        let before = if held & FLAG != 0 { Depth::of(to.load(Ordering::Relaxed)) } else { Depth::default() };
+        to.store(depth.map_or(0, |depth| before.followed_by(depth).word()), Ordering::Relaxed);
+        kind.store(held & !FLAG | if depth.is_some() { FLAG } else { 0 }, Ordering::Relaxed);
     }
 }
 

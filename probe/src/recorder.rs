@@ -317,11 +317,10 @@ impl<M> Table<M> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::environment::OnEvent;
     use atomscope_layout::metrics::{Builtin, Metric, MetricValue};
     use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-    use tracing::span;
-
-    use super::*;
 
     fn region() -> Region {
         Region::builder("facade").private().build().unwrap()
@@ -391,30 +390,11 @@ mod tests {
         assert_eq!((found.count, found.sum, found.greatest), (3, 5 + 2 * MAX_VALUE, MAX_VALUE));
     }
 
-    /// Counts warnings through the facade.
-    struct Counting;
-
-    impl tracing::Subscriber for Counting {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn event(&self, _: &tracing::Event<'_>) {
-            counter!("warned").increment(1);
-        }
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
-    }
-
     #[test]
-    fn whoever_hears_that_a_metric_is_refused_may_count_that_through_the_facade() {
+    fn a_subscriber_that_receives_the_warning_may_count_metrics_of_the_facade() {
         let region = region();
         let recorder = region.recorder();
-        tracing::subscriber::with_default(Counting, || {
+        tracing::subscriber::with_default(OnEvent(|| counter!("warned").increment(1)), || {
             metrics::with_local_recorder(&recorder, || counter!("a{b}").increment(1));
         });
         let found = own(&region);

@@ -166,7 +166,7 @@ impl private::Watch for ThreadHooks<'_> {
             let begins = polls.clone();
             builder.on_before_task_poll(move |task| {
                 before_poll.iter().for_each(|hook| hook(task));
-                begins.begins();
+                begins.begins(task);
             });
             builder.on_after_task_poll(move |task| {
                 polls.ends(task);

@@ -40,6 +40,24 @@ pub(crate) fn current() -> Option<u64> {
     try_id().map(number)
 }
 
+#[cfg(tokio_unstable)]
+thread_local! {
+    /// The clock at the beginning of the watched poll that runs on this thread; 0: none runs.
+    pub(crate) static POLL_BEGAN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether a poll runs on this thread that the hooks of a watched runtime see.
+#[cfg(tokio_unstable)]
+pub(crate) fn is_poll_watched() -> bool {
+    POLL_BEGAN.get() != 0
+}
+
+/// Without the hooks of tokio, none does.
+#[cfg(not(tokio_unstable))]
+pub(crate) fn is_poll_watched() -> bool {
+    false
+}
+
 /// The number of a task that is made now and never runs. Allocates. `None` if the numbers are not in order.
 pub(crate) fn newest() -> Option<u64> {
     let tasks = LocalSet::new();

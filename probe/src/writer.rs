@@ -19,7 +19,7 @@ use atomscope_layout::instances::Instances;
 use atomscope_layout::lane_memory::LaneMemory;
 use atomscope_layout::lanes::{self, Lanes, OVERFLOW};
 use atomscope_layout::metrics::Builtin;
-#[cfg(any(feature = "persistence", tokio_unstable))]
+#[cfg(feature = "persistence")]
 use atomscope_layout::records::ClockSampleRecord;
 use atomscope_layout::region::{HeaderRecord, HeaderWriter, Section, State};
 use atomscope_layout::ring::{DEAD_LETTER_SLOT_BYTES, Ring, Written};
@@ -102,7 +102,7 @@ pub(crate) struct RegionWriter {
     pub(crate) clock: Clock,
     /// The length of the clock's tick in nanoseconds times 2⁴⁰, as it was measured before the region was made.
     #[cfg(feature = "atomr")]
-    tick_length: u64,
+    pub(crate) tick_length: u64,
     pub(crate) clock_samples: Mutex<ClockSamples>,
     pub(crate) hasher: PathHasher,
     pub(crate) previews: bool,
@@ -497,19 +497,6 @@ impl RegionWriter {
     #[inline]
     pub(crate) fn stamp_at(&self, ticks: u64, cause: u64) -> u64 {
         lane::stamp(ticks, cause)
-    }
-
-    /// So many ticks of the clock are in this time.
-    #[cfg(tokio_unstable)]
-    pub(crate) fn ticks_in(&self, time: Duration) -> u64 {
-        let ticks = time.as_nanos().saturating_mul(u128::from(ClockSampleRecord::RATE_ONE));
-        u64::try_from(ticks / u128::from(self.tick_length.max(1))).unwrap_or(u64::MAX)
-    }
-
-    /// So many nanoseconds are in these ticks.
-    #[cfg(tokio_unstable)]
-    pub(crate) fn ns_in(&self, ticks: u64) -> u64 {
-        (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
     }
 
     /// Nanoseconds since [`Self::ticks`] returned `since_ticks`, with the resolution of the hot paths' clock.

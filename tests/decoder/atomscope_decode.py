@@ -186,7 +186,7 @@ ATTACHMENTS = [
     ("runtime.workers, runtime.tasks, runtime.queue", "workers: busy_ns, parks, parked, away_ns"),
     ("failures.panics", ""),
     ("failures.errors, failures.warnings", ""),
-    ("runtime.long_polls", ""),
+    ("runtime.long_polls, runtime.polls", ""),
 ]
 
 
@@ -422,7 +422,7 @@ class Region:
             raise Refused("corrupt stride of events")
         if found["counters"].stride < found["metrics"].count * 8:
             raise Refused("corrupt stride of counters")
-        if found["handled"].stride < found["variants"].count * 16:
+        if found["handled"].stride < found["variants"].count * 16 + found["classes"].count * 8:
             raise Refused("corrupt stride of handled")
         return found
 
@@ -569,10 +569,12 @@ class Region:
             if name == 0 and number > 0:
                 continue
             own = counted.pop(number, [])
+            at = lanes.offset + 16 * self.sections["variants"].count + 8 * number
+            polls = sum(self.words.load(at + lane * lanes.stride) for lane in range(lanes.count)) % 2**64
             handled, busy_ns = (sum(row[at] for row in own) % 2**64 for at in (1, 2))
             counts = {"failures": failures, "restarts": restarts, "untracked": untracked, "overwritten": overwritten}
-            counts["long_polls"] = long_polls if long_polls or knows_polls else None
-            if number == 0 and not any((spawned, stopped, handled, long_polls, failures, restarts, untracked, overwritten)):
+            counts |= {"long_polls": long_polls if long_polls or knows_polls else None, "polls": polls or None}
+            if number == 0 and not any((spawned, handled, polls, *words[2:8])):
                 continue
             times = sum(words[16:200])
             times = {"count": times} | self.summary((times, busy_ns, *words[10:200])) if times else None
@@ -611,7 +613,7 @@ class Region:
             pause(attempt)
         else:
             words = (*words[:3], 0, *words[4:])
-        _, handled, busy_ns, since, running, failures, peak, task = words
+        _, handled, busy_ns, since, running, failures, polls, task = words
         generation, number_of_class = identity >> 32, identity >> 16 & 0xFFFF
         if identity & 0xFFFF != 1 or self.words.load(offset) != identity:
             return generation, number_of_class, None
@@ -627,7 +629,7 @@ class Region:
             "restarts": failures >> 32,
             "in_flight": flight,
             "variant": variant,
-            "depth_peak": peak & 0xFFFFFFFF if peak >> 32 == generation else None,
+            "polls": polls or None,
             "task": task or None,
         }
         return generation, number_of_class, stats
@@ -968,7 +970,7 @@ class Region:
             if number >= 0:
                 found, _, stats = self.cell(number, rows)
                 if found == generation and stats is not None:
-                    entry["stats"] = stats
+                    entry["stats"] = stats | {"depth_peak": entry["depth_peak"]}
                     cells.add((number, generation))
             if key not in newest or newest[key]["stamp"] < entry["stamp"]:
                 newest[key] = entry
@@ -997,12 +999,14 @@ class Region:
             "path": path,
             "parent": parent if flags & PARENT else None,
             "actor_type": self.name(type_id) if type_id else type_name,
-            "mailbox_depth": depth if flags & DEPTH else 0,
+            "mailbox_depth": depth & 0xFFFFFFFF if flags & DEPTH else 0,
             "spawned_at": spawned if flags & SPAWNED_TEXT else self.time_text(stamp),
         }
         if flags & HOST:
             status["host"] = host
-        return {"status": status, "stamp": stamp, "cut_parent": parent_key if is_parent_cut else None}
+        peak = max(depth & 0xFFFFFFFF, depth >> 32) if flags & DEPTH else None
+        cut_parent = parent_key if is_parent_cut else None
+        return {"status": status, "stamp": stamp, "cut_parent": cut_parent, "depth_peak": peak}
 
     # "Rings".
 

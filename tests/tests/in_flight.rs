@@ -11,7 +11,7 @@ use atomr_core::actor::{Actor, ActorSystem, Context, Props};
 use atomr_core::prelude::Config;
 use atomscope_probe::TelemetryExtension;
 use atomscope_probe::observe::{Variants, observed};
-use atomscope_tests::support::dumps::dump_of;
+use atomscope_tests::support::dumps::{decoded, dump_of};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
@@ -289,11 +289,7 @@ fn a_decoder_reads_the_same_of_instrumented_actors() {
     // The node is the other test, which is not ignored.
     let mut node = bakery("what_an_actor_did_is_shown_with_its_path", "awaits");
     node.kill();
-    let decoder = concat!(env!("CARGO_MANIFEST_DIR"), "/decoder/atomscope_decode.py");
-    let output =
-        std::process::Command::new("python3").args([decoder, "dump"]).arg(node.region()).output().unwrap();
-    let theirs: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let theirs = decoded(["dump".as_ref(), node.region().as_os_str()]).remove(0);
     let ours = instruments(node.region());
     assert_eq!(ours, theirs["atomscope"]["instruments"]);
     assert_eq!(

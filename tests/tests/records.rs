@@ -1,12 +1,9 @@
 //! Real processes that publish records of their own, as the commands of `atomscope` see them: while they work, and after
 //! SIGKILL.
 
-use std::path::Path;
-use std::process::Command;
-
 use atomscope_layout::decode::{FieldValue, RegionReader};
 use atomscope_probe::{Level, Region, SharedRecord, Text};
-use atomscope_tests::support::dumps::{about, all_events, json_lines};
+use atomscope_tests::support::dumps::{about, all_events, decoded};
 use atomscope_tests::support::{self, Node, wait_until};
 use serde_json::{Value, json};
 
@@ -194,8 +191,8 @@ fn the_commands_show_records_with_their_fields_while_the_node_lives_and_after_it
 }
 
 #[test]
-fn events_of_an_application_are_told_by_the_topics_that_it_named() {
-    let name = "events_of_an_application_are_told_by_the_topics_that_it_named";
+fn tail_lists_the_events_of_an_application_by_topic() {
+    let name = "tail_lists_the_events_of_an_application_by_topic";
     if support::role().is_some() {
         work();
     }
@@ -295,13 +292,9 @@ fn a_decoder_that_was_written_from_the_page_alone_reads_the_same() {
     let mut node =
         start("the_commands_show_records_with_their_fields_while_the_node_lives_and_after_its_death");
     node.kill();
-    let decoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("decoder/atomscope_decode.py");
-    let output = Command::new("python3").arg(&decoder).arg("dump").arg(node.region()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(theirs["atomscope"]["records"], about(node.region())["records"]);
-    let output =
-        Command::new("python3").arg(decoder).args(["tail", "--first"]).arg(node.region()).output().unwrap();
-    let theirs = json_lines(&output.stdout);
+    let region = node.region().as_os_str();
+    let theirs = decoded(["dump".as_ref(), region]);
+    assert_eq!(theirs[0]["atomscope"]["records"], about(region)["records"]);
+    let theirs = decoded(["tail".as_ref(), "--first".as_ref(), region]);
     assert_eq!((&theirs, theirs.len()), (&all_events(node.region()), 3));
 }

@@ -262,8 +262,14 @@ mod polls {
     use atomr_core::actor::{Actor, Context, Props};
     #[cfg(tokio_unstable)]
     use atomscope_tests::support::dumps::all_events;
-    #[cfg(not(tokio_unstable))]
     use atomscope_tests::support::dumps::metric_entry;
+    #[cfg(tokio_unstable)]
+    use std::{
+        collections::{HashMap, HashSet},
+        sync::Mutex,
+    };
+    #[cfg(tokio_unstable)]
+    use tokio::task::Id;
 
     use super::*;
 
@@ -326,7 +332,7 @@ mod polls {
 
     #[test]
     #[cfg(tokio_unstable)]
-    fn a_long_poll_is_told_with_its_actor_and_the_applications_hooks_are_called() {
+    fn a_long_poll_is_an_event_with_its_actor_and_the_applications_hooks_are_called() {
         let counts: [Arc<AtomicUsize>; 2] = Default::default();
         let [before, after] = counts.clone().map(|count| {
             move |_: &tokio::runtime::TaskMeta<'_>| {
@@ -376,14 +382,142 @@ mod polls {
         assert_eq!((&blocking["class"], &blocking["task"]), (&Value::Null, &Value::Null));
     }
 
+    /// How often each handler yields.
+    #[cfg(tokio_unstable)]
+    const YIELDS: u64 = 25;
+    #[cfg(tokio_unstable)]
+    const MESSAGES: u64 = 40;
+
+    /// Notes its tasks.
+    #[cfg(tokio_unstable)]
+    struct Yields(Arc<Mutex<HashSet<Id>>>);
+
+    #[cfg(tokio_unstable)]
+    #[async_trait::async_trait]
+    impl Actor for Yields {
+        type Msg = ();
+
+        async fn handle(&mut self, _: &mut Context<Self>, (): ()) {
+            self.0.lock().expect("the tasks").insert(tokio::task::id());
+            for _ in 0..YIELDS {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(tokio_unstable)]
+    fn the_polls_of_each_actor_and_class_are_those_that_the_hooks_of_the_application_see() {
+        const ACTORS: usize = 8;
+        const CELLS: usize = 5;
+        for workers in [2, 4] {
+            let seen: Arc<Mutex<HashMap<Id, u64>>> = Arc::default();
+            let tasks: Arc<Mutex<HashSet<Id>>> = Arc::default();
+            let seeing = seen.clone();
+            let node = format!("polled-{workers}");
+            let region = Region::builder(&node).actors(16).instruments(CELLS).build().expect("a region");
+            let telemetry = TelemetryExtension::with_region(region);
+            let mut builder = Builder::new_multi_thread();
+            let hooks = ThreadHooks::of(builder.worker_threads(workers).enable_all());
+            telemetry.watch_runtime(hooks.on_before_task_poll(move |task| {
+                *seeing.lock().expect("the polls").entry(task.id()).or_default() += 1;
+            }));
+            let runtime = builder.build().expect("a runtime");
+            let system = runtime.block_on(ActorSystem::create(&node, Config::empty())).expect("a system");
+            let entered = runtime.enter();
+            let telemetry = telemetry.install(&system);
+            let actors: Vec<_> = (0..ACTORS)
+                .map(|number| {
+                    let tasks = tasks.clone();
+                    let props = Props::create(move || Yields(tasks.clone()));
+                    telemetry.actors.spawn(&system, props, &format!("yields-{number}")).expect("an actor")
+                })
+                .collect();
+            drop(entered);
+            for _ in 0..MESSAGES {
+                actors.iter().for_each(|actor| actor.tell(()));
+            }
+            let handled = ACTORS as u64 * MESSAGES;
+            support::wait_until("all is handled", || class(&telemetry)["handled"] == handled);
+            let polls_of = |id: &str| {
+                let seen = seen.lock().expect("the polls");
+                seen.iter().find(|(known, _)| known.to_string() == id).map_or(0, |(_, polls)| *polls)
+            };
+            let all_seen = || {
+                let tasks = tasks.lock().expect("the tasks");
+                tasks.iter().map(|task| polls_of(&task.to_string())).sum::<u64>()
+            };
+            support::wait_until("the class has the polls of all", || {
+                class(&telemetry)["polls"] == all_seen()
+            });
+            let least = YIELDS * MESSAGES + 1;
+            let found = dump(&telemetry)["atomscope"]["instruments"]["actors"].take();
+            let found = found.as_array().expect("a list");
+            assert_eq!(found.len(), CELLS);
+            for actor in found {
+                let polls = actor["polls"].as_u64().expect("a number");
+                // Each message wakes its actor at most once.
+                assert!((least..=least + MESSAGES + 2).contains(&polls), "{actor}");
+                assert_eq!(polls, polls_of(&actor["task"].to_string()), "{actor}");
+            }
+            // Those of stopped actors stay.
+            actors.iter().take(3).for_each(|actor| actor.stop());
+            support::wait_until("they have stopped", || class(&telemetry)["stopped"] == 3);
+            support::wait_until("the class has the polls of all", || {
+                class(&telemetry)["polls"] == all_seen()
+            });
+            // The probe's own tasks and those of the system are polled too, and may be just now.
+            let total = || seen.lock().expect("the polls").values().sum::<u64>();
+            let before = total();
+            let polls = metric(&dump(&telemetry), "runtime.polls");
+            assert!((before - workers as u64..=total()).contains(&polls), "{before} {polls} {}", total());
+
+            let region = telemetry.region().path().expect("a shared region").as_os_str().to_owned();
+            let text = |command: &[&str]| {
+                let output =
+                    support::atomscope(command.iter().map(AsRef::as_ref).chain([region.as_os_str()]));
+                String::from_utf8(output.stdout).expect("a text")
+            };
+            let is_title = |text: &str| text.lines().next().is_some_and(|line| line.contains(" POLLS"));
+            assert!(is_title(&text(&["actors"])) && is_title(&text(&["actors", "--by", "class"])));
+            assert!(text(&["show"]).contains(" polls"));
+            assert!(text(&["actors", "--filter", &format!("polls >= {least}")]).contains("yields-3"));
+        }
+    }
+
+    #[test]
+    #[cfg(tokio_unstable)]
+    fn polls_on_a_runtime_that_is_not_watched_are_unknown() {
+        let telemetry = TelemetryExtension::new("not-polled", 16);
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        runtime.block_on(async {
+            let system = ActorSystem::create("not-polled", Config::empty()).await.expect("a system");
+            let telemetry = telemetry.install(&system);
+            let actor = telemetry.actors.spawn(&system, Props::create(|| Baker), "baker").expect("an actor");
+            actor.tell(Order::Block);
+            support::wait_until("it is done", || class(&telemetry)["handled"] == 1);
+            let dump = dump(&telemetry);
+            let actors = &dump["atomscope"]["instruments"]["actors"];
+            assert_eq!((&actors[0]["polls"], &class(&telemetry)["polls"]), (&Value::Null, &Value::Null));
+            assert_eq!(metric_entry(&dump, "runtime.polls")["value"], Value::Null);
+        });
+    }
+
     #[test]
     #[cfg(not(tokio_unstable))]
-    fn without_the_hooks_of_tokio_long_polls_are_unknown() {
+    fn without_the_hooks_of_tokio_polls_are_unknown() {
         let telemetry = blocked("no-polls", 8, |hooks| hooks);
-        assert_eq!(metric_entry(&dump(&telemetry), "runtime.long_polls")["value"], Value::Null);
-        assert_eq!(class(&telemetry)["long_polls"], Value::Null);
+        for name in ["runtime.long_polls", "runtime.polls"] {
+            assert_eq!(metric_entry(&dump(&telemetry), name)["value"], Value::Null);
+        }
+        assert_eq!(
+            (&class(&telemetry)["polls"], &class(&telemetry)["long_polls"]),
+            (&Value::Null, &Value::Null)
+        );
         let region = telemetry.region().path().expect("a shared region").as_os_str();
         let classes = support::atomscope(["actors".as_ref(), region, "--by".as_ref(), "class".as_ref()]);
-        assert!(!String::from_utf8_lossy(&classes.stdout).contains("LONG_POLLS"));
+        assert!(!String::from_utf8_lossy(&classes.stdout).contains("POLLS"));
+        let actors = support::atomscope(["actors".as_ref(), region]);
+        assert!(!String::from_utf8_lossy(&actors.stdout).contains("POLLS"));
     }
 }

@@ -16,7 +16,7 @@ use crate::record::{Row, Section, Unit, added_cpu, number};
 
 /// The message of all actors here. The last one of a turn is answered.
 #[derive(Variants)]
-enum Letter {
+pub(super) enum Letter {
     Order,
     Last(oneshot::Sender<()>),
 }
@@ -56,7 +56,7 @@ impl Actor for ObservedClerk {
 }
 
 /// An actor whose handler awaits once.
-struct Waiter;
+pub(super) struct Waiter;
 
 #[async_trait]
 impl Actor for Waiter {
@@ -83,10 +83,10 @@ impl Actor for ObservedWaiter {
 }
 
 /// The actors of a side.
-type Letters = Arc<Vec<ActorRef<Letter>>>;
+pub(super) type Letters = Arc<Vec<ActorRef<Letter>>>;
 
 /// Sends so many messages to the actors in turn, and waits until all of them have handled their last one.
-async fn send(actors: Letters, count: u64) {
+pub(super) async fn send(actors: Letters, count: u64) {
     let actors = &*actors;
     for (_, actor) in (0..count).zip(actors.iter().cycle()) {
         actor.tell(Letter::Order);

@@ -1,6 +1,8 @@
 //! The measurements, one group per file, and what several groups share.
 
 mod attach;
+#[cfg(tokio_unstable)]
+pub mod console;
 mod counter;
 mod crowd;
 mod events;
@@ -68,7 +70,7 @@ const fn group(
 }
 
 /// All groups.
-pub const GROUPS: [Group; 20] = [
+pub const GROUPS: &[Group] = &[
     group("counter", "A counter", counter::measure),
     group("lifecycle", "An actor's spawn and stop, with record and both events", lifecycle::measure),
     group("parts", "The parts of a spawn and a stop, each alone, at depth 3", parts::measure),
@@ -77,6 +79,8 @@ pub const GROUPS: [Group; 20] = [
     group("records", "A record of the application's own", records::measure),
     group("letters", "A dead letter", letters::measure),
     group("messages", "What an instrumented actor adds to a message", messages::measure),
+    #[cfg(tokio_unstable)]
+    group("console", "The same beside the subscriber of tokio-console", console::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),
     group("scan", "A reader's pass over the actor table", scan::measure),
     group("scrape", "The text for Prometheus, read from outside the node", scrape::measure),

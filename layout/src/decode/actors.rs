@@ -17,7 +17,7 @@ use super::scan::{Repeats, Scan, actor_slots, kept_bytes, text_bytes, used_words
 use crate::dto::{ActorSnapshot, ActorStatus};
 use crate::forest::{Forest, NONE, last_element, tree};
 use crate::limits::PATH_CUT_MARK;
-use crate::records::{ACTOR_HEAD_WORDS, ActorRecord, actor_flags};
+use crate::records::{ACTOR_HEAD_WORDS, ActorRecord, Depth, actor_flags};
 use crate::table::Key;
 use crate::words;
 
@@ -111,7 +111,8 @@ struct Row {
     ends: [u16; 5],
     at: usize,
     stamp: u64,
-    depth: u64,
+    /// 0 if it is unknown.
+    depth: Depth,
     type_id: u32,
     flags: u32,
     /// The number that [`Cells`] gave it; 0 without a cell.
@@ -252,7 +253,7 @@ impl ActorList {
             at,
             stamp: record.spawned,
             // Without the flag the word is left over from an earlier actor of the slot.
-            depth: if has(actor_flags::DEPTH) { record.depth } else { 0 },
+            depth: record.known_depth().unwrap_or_default(),
             type_id: record.type_id,
             flags: record.flags,
             cell: self.cells.join(reader, record.cell),
@@ -436,7 +437,7 @@ impl ActorList {
                 parent_bytes: ends[4] - ends[3],
                 ends,
                 at,
-                depth: *mailbox_depth,
+                depth: row.depth.followed_by(*mailbox_depth),
                 type_id: 0,
                 flags: flag(parent.is_some(), actor_flags::PARENT)
                     | flag(host.is_some(), actor_flags::HOST)
@@ -538,6 +539,15 @@ impl<'a> Actor<'a> {
 
     /// Messages in its mailbox, if known.
     pub fn mailbox_depth(&self) -> Option<u64> {
+        self.depth().map(|depth| depth.messages.into())
+    }
+
+    /// The greatest number of messages seen in its mailbox, if known.
+    pub fn depth_peak(&self) -> Option<u64> {
+        self.depth().map(|depth| depth.greatest.into())
+    }
+
+    fn depth(&self) -> Option<Depth> {
         (self.row.flags & actor_flags::DEPTH != 0).then_some(self.row.depth)
     }
 
@@ -580,7 +590,7 @@ impl<'a> Actor<'a> {
             path: self.path().to_owned(),
             parent: self.parent().map(str::to_owned),
             actor_type: self.class().to_owned(),
-            mailbox_depth: self.row.depth,
+            mailbox_depth: self.row.depth.messages.into(),
             spawned_at: self.spawned_at().to_string(),
             host: self.host().map(str::to_owned),
         }
@@ -690,7 +700,7 @@ impl Serialize for Actor<'_> {
             path: self.path(),
             parent: self.parent(),
             actor_type: self.class(),
-            mailbox_depth: self.row.depth,
+            mailbox_depth: self.row.depth.messages.into(),
             spawned_at: self.spawned_at(),
             host: self.host(),
         };
@@ -726,7 +736,7 @@ impl Serialize for Below<'_> {
                 path: actor.path(),
                 name: actor.name(),
                 actor_type: actor.class(),
-                mailbox_depth: actor.row.depth,
+                mailbox_depth: actor.row.depth.messages.into(),
                 host: actor.host(),
                 children: Below { tree, of: Some(number) },
             }

@@ -10,7 +10,7 @@ use super::clock::Moment;
 use super::names::Names;
 use super::reader::RegionReader;
 use super::scan::{Repeats, Scan, actor_slots, kept_bytes, text_bytes, used_words};
-use crate::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD, ActorRecord, actor_flags};
+use crate::records::{ACTOR_KEY_WORD, ACTOR_PARENT_WORD, ActorRecord};
 use crate::table::Key;
 
 /// Classes with a higher name number are looked up by name, because a hostile region may hold any number.
@@ -110,7 +110,7 @@ impl Counting {
             _ => "",
         };
         let (key, stamp) = (Key::from(record.key), record.spawned);
-        let depth = (record.flags & actor_flags::DEPTH != 0).then_some(record.depth);
+        let depth = record.known_depth().map(|depth| depth.messages.into());
         let kept = Kept { key, stamp, depth, class: self.class(record.type_id, type_text, reader) };
         if is_repeated {
             self.kept.push(kept)

@@ -8,7 +8,7 @@ use super::names::Names;
 use super::reader::RegionReader;
 use super::scan::Mark;
 use crate::cells::{self, CELL_WORDS, CellName, CellRecord, word};
-use crate::classes::{DEPTHS, HANDLE_TIMES, HANDLED_WORDS, number};
+use crate::classes::{DEPTHS, HANDLE_TIMES, HANDLED_WORDS, number, polls_word};
 use crate::histogram::{self, Histogram};
 use crate::lanes;
 use crate::metrics::Builtin;
@@ -58,8 +58,12 @@ pub struct ClassStats {
     pub untracked: u64,
     /// Actors whose interceptor was replaced by another one, so that what they do is not seen.
     pub overwritten: u64,
-    /// Polls of its actors that held their worker for long. `None`: no polls are watched.
+    /// Polls of its actors that held their worker for long. `None`: no polls are watched. It counts only the polls on runtimes that
+    /// are watched from their builders: it is `Some(0)` also for a class whose actors run on another runtime.
     pub long_polls: Option<u64>,
+    /// Polls of its actors' tasks on runtimes whose polls are watched, with those of stopped actors. `None`: none was watched. Of a
+    /// class with actors on several runtimes, only the polls on watched ones count.
+    pub polls: Option<u64>,
     /// How long handlers took, in nanoseconds. Its sum is `busy_ns`.
     pub handle_time: Histogram,
     /// Messages in the mailboxes, each time that the probe looked.
@@ -96,8 +100,8 @@ pub struct ActorStats<'a> {
     pub in_flight: Option<InFlight>,
     /// The variant of its newest message, which is that in flight if there is one.
     pub variant: Option<&'a str>,
-    /// The greatest number of messages seen in its mailbox.
-    pub depth_peak: Option<u64>,
+    /// Polls of its task; `None`: its runtime is not watched, or tokio was built without hooks for polls.
+    pub polls: Option<u64>,
     /// The number of its task in the async runtime.
     pub task: Option<u64>,
 }
@@ -196,6 +200,7 @@ impl RegionReader<'_> {
             untracked: words.load(number::UNTRACKED),
             overwritten: words.load(number::OVERWRITTEN),
             long_polls: Some(long_polls).filter(|polls| *polls > 0 || knows_polls),
+            polls: self.polls(index),
             handle_time: words.slice(HANDLE_TIMES).map(histogram::read_of_buckets).unwrap_or_default(),
             depth: words.slice(DEPTHS).map(histogram::read).unwrap_or_default(),
             ..ClassStats::default()
@@ -214,6 +219,15 @@ impl RegionReader<'_> {
             }
         }
         sums
+    }
+
+    /// The polls of the actors of a class: a sum over all lanes.
+    fn polls(&self, class: usize) -> Option<u64> {
+        let (section, lanes) = (self.section(self.map.handled), self.map.handled);
+        let at = polls_word(self.map.variants.count, class);
+        let polls =
+            (0..lanes.count).fold(0u64, |sum, lane| sum.wrapping_add(section.load(lane * lanes.stride + at)));
+        Some(polls).filter(|polls| *polls > 0)
     }
 
     fn cells_usage(&self) -> CellsUsage {
@@ -286,10 +300,19 @@ impl ClassStats {
     /// Whether anything was counted.
     fn has_any(&self) -> bool {
         let Self {
-            spawned, stopped, handled, failures, restarts, untracked, overwritten, long_polls, ..
+            spawned,
+            stopped,
+            handled,
+            failures,
+            restarts,
+            untracked,
+            overwritten,
+            long_polls,
+            polls,
+            ..
         } = self;
-        let long_polls = &long_polls.unwrap_or(0);
-        let all = [spawned, stopped, handled, failures, restarts, untracked, overwritten, long_polls];
+        let polls = &long_polls.unwrap_or(0).max(polls.unwrap_or(0));
+        let all = [spawned, stopped, handled, failures, restarts, untracked, overwritten, polls];
         all.into_iter().any(|n| *n > 0)
     }
 }
@@ -425,7 +448,7 @@ impl Cells {
                 mode: Mode::of(cell),
             }),
             variant: row.map(|row| names.get(row.name)),
-            depth_peak: cell.greatest_depth().map(u64::from),
+            polls: Some(cell.polls).filter(|polls| *polls > 0),
             task: Some(cell.task).filter(|task| *task != 0),
         }
     }

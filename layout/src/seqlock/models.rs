@@ -7,6 +7,23 @@ use crate::models::{Memory, Model, memory, play, role};
 type Write = fn(&[AtomicU64], &[u64]);
 type Read = fn(Words<'_>, &mut [u64]) -> Result<(), Unreadable>;
 
+/// An owner that makes these writes, and a reader that looks several times. A look gets what the one before returned, at first 0.
+fn owner_and_reader(
+    writes: impl Fn(&[AtomicU64]) + Copy + Send + Sync + 'static,
+    reads: usize,
+    look: impl Fn(Words<'_>, u64) -> u64 + Copy + Send + Sync + 'static,
+) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
+    Model::new(2, move |main| {
+        let cell: Memory = memory(3);
+        let reading = cell.clone();
+        let owner = role(move || writes(&cell));
+        let reader = role(move || {
+            (0..reads).fold(0, |last, _| look(Words::new(&reading), last));
+        });
+        play(main, vec![owner, reader]);
+    })
+}
+
 /// An owner that writes twice, and a reader that reads several times. Each reading is one whole write, never older than the
 /// reading before.
 fn one_write_or_none(
@@ -14,25 +31,15 @@ fn one_write_or_none(
     read: Read,
     reads: usize,
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
-    Model::new(2, move |main| {
-        let cell: Memory = memory(3);
-        let reading = cell.clone();
-        let owner = role(move || {
-            write(&cell, &[1, 1]);
-            write(&cell, &[2, 2]);
-        });
-        let reader = role(move || {
-            let mut last = 0;
-            for _ in 0..reads {
-                let mut out = [0; 2];
-                if read(Words::new(&reading), &mut out).is_ok() {
-                    assert_eq!(out[0], out[1], "torn");
-                    assert!(out[0] >= last, "went back");
-                    last = out[0];
-                }
-            }
-        });
-        play(main, vec![owner, reader]);
+    let writes = move |cell: &[AtomicU64]| [1, 2].into_iter().for_each(|value| write(cell, &[value, value]));
+    owner_and_reader(writes, reads, move |cell, last| {
+        let mut out = [0; 2];
+        if read(cell, &mut out).is_err() {
+            return last;
+        }
+        assert_eq!(out[0], out[1], "torn");
+        assert!(out[0] >= last, "went back");
+        out[0]
     })
 }
 
@@ -54,23 +61,17 @@ fn the_sequence_says_which_write(
     read: Sequenced,
     reads: usize,
 ) -> Model<impl Fn(usize) + Clone + Send + Sync + 'static> {
-    Model::new(2, move |main| {
-        let cell: Memory = memory(3);
-        let reading = cell.clone();
-        let owner = role(move || {
-            write(&cell, &[1, 1]);
-            write(&cell[..2], &[2]);
-        });
-        let reader = role(move || {
-            for _ in 0..reads {
-                let mut out = [0; 2];
-                if let Ok(sequence) = read(Words::new(&reading), &mut out) {
-                    let expected = [[0, 0], [1, 1], [2, 1]];
-                    assert_eq!(expected.get(sequence as usize / 2), Some(&out), "of another write");
-                }
-            }
-        });
-        play(main, vec![owner, reader]);
+    let writes = |cell: &[AtomicU64]| {
+        write(cell, &[1, 1]);
+        write(&cell[..2], &[2]);
+    };
+    owner_and_reader(writes, reads, move |cell, last| {
+        let mut out = [0; 2];
+        if let Ok(sequence) = read(cell, &mut out) {
+            let expected = [[0, 0], [1, 1], [2, 1]];
+            assert_eq!(expected.get(sequence as usize / 2), Some(&out), "of another write");
+        }
+        last
     })
 }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "only tests use this")]
 
 use atomscope_layout::cells::{self, CellName, Cells, Mode};
-use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
+use atomscope_layout::classes::{Class, HANDLED_WORDS, number, polls_word, register_row};
 use atomscope_layout::lanes::Lanes;
 use atomscope_layout::names::Interned;
 use atomscope_layout::sync::AtomicU64;
@@ -59,6 +59,13 @@ impl<'a> Instruments<'a> {
         lanes.add(lane, HANDLED_WORDS * row as usize + 1, busy_ns);
     }
 
+    /// Counts polls of the actors of a class in a lane.
+    pub fn polls(&self, lane: u32, class: u16, polls: u64) {
+        let section = self.region.map.handled;
+        let at = polls_word(self.region.map.variants.count, class.into());
+        Lanes::new(self.region.section(section), section.stride).add(lane, at, polls);
+    }
+
     /// A cell of an actor of `class`, which counts as spawned.
     pub fn claim(&self, class: u16) -> CellName {
         self.class(class).count(number::SPAWNED, 1);
@@ -81,6 +88,8 @@ pub fn fill(region: &Region) -> [CellName; 3] {
         cell(0).end();
     }
     cell(0).add_busy(900);
+    (0..2).for_each(|_| cell(0).count_poll());
+    (0..2).for_each(|lane| all.polls(lane, 1, 3));
     cell(0).begin(cells::coarse(1 << 12, 1), true);
     cell(0).run(last, Mode::Awaits);
     cell(1).count_failure();

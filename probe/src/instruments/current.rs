@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
+#[cfg(tokio_unstable)]
+use super::memory::has_any;
 use super::memory::{At, Found, find};
 use crate::task;
 
@@ -33,14 +35,37 @@ struct Last {
 #[inline]
 pub(crate) fn current() -> Option<At> {
     let task = task::current()?;
+    remembered(task).or_else(|| look_up(task))
+}
+
+/// The cell of a task, if this thread remembers it.
+#[inline]
+fn remembered(task: u64) -> Option<At> {
     LAST.with(|last| {
         let last = &last[place(task)];
-        match last.at.get() {
-            // A cell that was freed meanwhile may have another tenant.
-            Some(at) if last.task.get() == task && at.cell.task().load(Ordering::Relaxed) == task => Some(at),
-            _ => look_up(task),
-        }
+        // A cell that was freed meanwhile may have another tenant.
+        let is_its = |at: &At| last.task.get() == task && at.cell.task().load(Ordering::Relaxed) == task;
+        last.at.get().filter(is_its)
     })
+}
+
+/// A poll of the task with this number begins on this thread. One branch if nothing is instrumented. Else a few loads if this thread
+/// remembers the task's cell, or a look into the map; and for an instrumented actor two additions. No lock, no allocation, no
+/// system call.
+#[cfg(tokio_unstable)]
+#[inline]
+pub(crate) fn count_poll(task: u64) {
+    if !has_any() {
+        return;
+    }
+    match remembered(task).map(Found::Cell).or_else(|| find(task)) {
+        Some(Found::Cell(at)) => {
+            set(task, at);
+            at.count_poll();
+        }
+        Some(Found::Class(instruments, class)) => instruments.count_poll(class),
+        None => {}
+    }
 }
 
 #[cold]

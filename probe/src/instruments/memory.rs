@@ -14,15 +14,16 @@ use atomscope_layout::RegionMap;
 use atomscope_layout::cells::{
     BUCKET_WORDS, Begun, CELL_WORDS, Cell, CellName, CellRecord, Cells, Target, TaskMap, bitmap_words, freed,
 };
-use atomscope_layout::classes::{Class, HANDLED_WORDS, number, register_row};
+use atomscope_layout::classes::{Class, HANDLED_WORDS, number, polls_word, register_row};
 use atomscope_layout::lane_memory::LaneMemory;
-use atomscope_layout::records::ClockSampleRecord;
+#[cfg(tokio_unstable)]
+use atomscope_layout::metrics::Builtin;
 use atomscope_layout::sync::AtomicU64;
 use atomscope_layout::view::WriterMemory;
 use atomscope_layout::words::{WORD, halves};
 use crossbeam_utils::atomic::AtomicCell;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ns_of, ticks_of};
 use crate::coarse;
 use crate::lane;
 use crate::names::Names;
@@ -58,6 +59,9 @@ pub(crate) struct Instruments {
     variants: WriterMemory,
     variant_stride: usize,
     handled: LaneMemory,
+    /// The counter of the polls of all tasks.
+    #[cfg(tokio_unstable)]
+    all_polls: LaneMemory,
     rows: usize,
     /// The bitmap of the cells that are taken.
     taken: WriterMemory,
@@ -161,13 +165,16 @@ impl Instruments {
             variants: section(map.variants),
             variant_stride: map.variants.stride,
             handled: LaneMemory::new(memory, map.handled.start, map.handled.count, map.handled.stride),
+            #[cfg(tokio_unstable)]
+            all_polls: LaneMemory::new(memory, map.counters.start, map.counters.count, map.counters.stride)
+                .only(Builtin::Polls as usize),
             rows: map.variants.count,
             taken: WriterMemory::private(bitmap_words(cells) * WORD)?,
             private: WriterMemory::private(cells * PRIVATE_WORDS * WORD)?,
             names: names.clone(),
             clock,
             tick_length,
-            second: ticks_of_a_second(tick_length),
+            second: ticks_of(Duration::from_secs(1), tick_length),
             time_every,
             // The upper bits of a product are the best mixed ones.
             time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
@@ -315,10 +322,26 @@ impl Instruments {
         lane::add(&self.handled, HANDLED_WORDS * usize::from(class), 1);
     }
 
+    /// A poll of the task of an actor of `class` begins.
+    pub(crate) fn count_poll(&self, class: u16) {
+        lane::add(&self.handled, polls_word(self.rows, class.into()), 1);
+    }
+
+    /// A poll of any task begins on a runtime that this region watches.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn count_any_poll(&self) {
+        lane::add(&self.all_polls, 0, 1);
+    }
+
     /// An actor of `class` without a cell: `task` finds its class only. False if there is no room for it.
     pub(crate) fn register_class_only(&self, task: u64, class: u16) -> bool {
         let target = self.target(CLASS_ONLY + u32::from(class));
-        target.is_some_and(|target| insert_task(task, target))
+        let is_registered = target.is_some_and(|target| insert_task(task, target));
+        // The hook before this poll did not find the class yet.
+        if is_registered && task::is_poll_watched() {
+            self.count_poll(class);
+        }
+        is_registered
     }
 
     /// The task no longer finds its class. Of several threads that make it forget, one gets true.
@@ -332,24 +355,18 @@ impl Instruments {
     }
 
     fn ns(&self, ticks: u64) -> u64 {
-        (u128::from(ticks) * u128::from(self.tick_length) / u128::from(ClockSampleRecord::RATE_ONE)) as u64
+        ns_of(ticks, self.tick_length)
     }
 
-    /// About so many ticks are in this time, of a second at most.
+    /// So many ticks are in this time.
     pub(crate) fn ticks_of(&self, time: Duration) -> u64 {
-        self.second.saturating_mul(u64::from(time.subsec_micros())) / 1_000_000
+        ticks_of(time, self.tick_length)
     }
 
     /// Ticks now.
     pub(crate) fn ticks(&self) -> u64 {
         self.clock.ticks()
     }
-}
-
-/// Ticks of so many parts of a nanosecond that a second has.
-fn ticks_of_a_second(tick_length: u64) -> u64 {
-    let ticks = u128::from(ClockSampleRecord::RATE_ONE) * 1_000_000_000 / u128::from(tick_length.max(1));
-    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 fn task_map(entries: usize) -> WriterMemory {
@@ -404,6 +421,13 @@ pub(crate) enum Found {
     Cell(At),
     /// No cell; its class.
     Class(&'static Instruments, u16),
+}
+
+/// Whether any actor of the process was instrumented.
+#[cfg(tokio_unstable)]
+#[inline]
+pub(crate) fn has_any() -> bool {
+    TASKS.first().is_some_and(|map| map.load().is_some())
 }
 
 /// What the task with this number has. A line or two of the map, and the cell's line.
@@ -524,6 +548,10 @@ impl At {
         let is_registered = target.is_some_and(|target| insert_task(task, target));
         if is_registered {
             self.cell.task().store(task, Ordering::Relaxed);
+            // The hook before this poll did not find the cell yet.
+            if task::is_poll_watched() {
+                self.count_poll();
+            }
         }
         is_registered
     }
@@ -550,6 +578,12 @@ impl At {
             self.instruments.cells().free(self.index());
         }
         is_its
+    }
+
+    /// A poll of the actor's task begins on this thread.
+    pub(crate) fn count_poll(self) {
+        self.cell.count_poll();
+        self.instruments.count_poll(self.class());
     }
 
     /// A handler begins.

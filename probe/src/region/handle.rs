@@ -92,6 +92,10 @@ impl Region {
     pub(crate) fn awaits_system(&self) {
         if self.writer.system.get().is_none() {
             self.writer.header().await_system();
+            // Another thread may have installed one meanwhile, and nobody would set the state again.
+            if self.writer.system.get().is_some() {
+                self.writer.header().set_state(State::Running);
+            }
         }
     }
 

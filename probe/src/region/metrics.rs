@@ -269,8 +269,8 @@ pub struct Family<M, const LABELS: usize> {
 }
 
 impl<M, const LABELS: usize> Family<M, LABELS> {
-    /// The metric with these values of the labels, in the order in which the family was given their keys. A lock and a
-    /// look-up, and no allocation while another handle of the metric exists; keep the handle where it is used often.
+    /// The metric with these values of the labels, in the order in which the family was given their keys. A system
+    /// call, a lock and a look-up, and no allocation while another handle of the metric exists; keep the handle where it is used often.
     pub fn with(&self, values: [&str; LABELS]) -> M {
         let mut values = values.into_iter();
         let labels = self.keys.each_ref().map(|key| (&**key, values.next().unwrap_or_default()));
@@ -349,7 +349,7 @@ impl RegionWriter {
         series.and_then(|series| self.histogram_memory(series.histogram)).unwrap_or_else(WriterMemory::none)
     }
 
-    /// Registers a metric, or finds it. Takes a lock.
+    /// Registers a metric, or finds it. A system call and a lock.
     pub(crate) fn register(
         &self,
         name: &str,
@@ -440,28 +440,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use atomscope_layout::metrics::{Metric, MetricValue};
-    use tracing::span;
 
     use super::*;
-
-    /// Receives warnings, and tries to take the lock of the metrics meanwhile.
-    struct Listening(Region, Arc<Mutex<Vec<bool>>>);
-
-    impl tracing::Subscriber for Listening {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn event(&self, _: &tracing::Event<'_>) {
-            self.1.lock().unwrap().push(self.0.writer.metrics.try_lock().is_ok());
-        }
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
-    }
+    use crate::environment::OnEvent;
 
     fn own(region: &Region) -> Vec<Metric> {
         let mut metrics = region.writer.reader().unwrap().metrics();
@@ -474,15 +455,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_listens_to_warnings_may_count_them_in_the_region_and_hears_each_once() {
+    fn a_subscriber_that_receives_the_warning_may_count_metrics_and_receives_each_once() {
         let region = Region::builder("full").private().histograms(1).build().unwrap();
         let heard = Arc::<Mutex<Vec<bool>>>::default();
-        tracing::subscriber::with_default(Listening(region.clone(), heard.clone()), || {
-            for name in ["first", "second", "second"] {
-                region.histogram(name, "items", "");
-            }
-            region.counter("first", "items", "");
-        });
+        let (of_events, from) = (heard.clone(), region.clone());
+        let is_unlocked = move || from.writer.metrics.try_lock().is_ok();
+        tracing::subscriber::with_default(
+            OnEvent(move || of_events.lock().unwrap().push(is_unlocked())),
+            || {
+                for name in ["first", "second", "second"] {
+                    region.histogram(name, "items", "");
+                }
+                region.counter("first", "items", "");
+            },
+        );
         assert_eq!(*heard.lock().unwrap(), [true; 2]);
         assert_eq!(unlisted(&region), 3);
     }

@@ -405,6 +405,10 @@ fn classes(out: &mut Families, snapshot: &Snapshot, selection: &Selection) {
             let name = format!("atomscope_class_{name}");
             out.add(&name, help, Kind::Counter, of(), Value::Whole(count));
         }
+        if let Some(polls) = class.polls {
+            let help = "Polls of the tasks of actors, on runtimes whose polls are watched.";
+            out.add("atomscope_class_polls", help, Kind::Counter, of(), Value::Whole(polls));
+        }
         let times = base_unit("nanoseconds").distribution(&class.handle_time, selection.buckets, u32::MAX);
         let help = "How long handlers took; one message of sixteen is measured.";
         out.add("atomscope_class_handle_seconds", help, Kind::Histogram, of(), times);

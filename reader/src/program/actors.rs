@@ -5,7 +5,8 @@ use std::ffi::OsString;
 
 use atomscope::query::Query;
 use atomscope::report::actors::{
-    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, SORTS, has_instruments, show_above,
+    ActorColumn, ActorOrder, ActorRow, COLUMNS, LISTED, LISTED_WITHOUT, LISTED_WITHOUT_POLLS, Needs, SORTS,
+    show_above,
 };
 use atomscope::report::human::count;
 use atomscope::report::list::drop_order;
@@ -36,6 +37,7 @@ Instrumented actors are those that were spawned by the probe: `telemetry.actors.
 `spawn_child(ctx, props, name)`. If a node has some, the list also has these columns, `-` for the other actors and for those \
 that found no room (`instruments(n)` of the builder):
   HANDLED     messages whose handler has ended
+  POLLS       how often its task was polled; only if some runtime was watched from its builder, with `--cfg tokio_unstable`
   BUSY        the share of its life in which it was in a handler, waiting in an `.await` included
   FAILURES    handlers that panicked or unwound
   RESTARTS    how often atomr restarted it
@@ -84,7 +86,7 @@ pub struct ActorsArgs {
     #[arg(long)]
     pub reverse: bool,
     /// Only actors that match, in a tree with their ancestors: a regular expression over their texts, `!` before it inverts, or
-    /// conditions on path, parent, name, class, depth, handled, busy, failures, restarts, running, variant, mode, age and host; see
+    /// conditions on path, parent, name, class, depth, handled, polls, busy, failures, restarts, running, variant, mode, age and host; see
     /// below.
     #[arg(long, value_name = "QUERY")]
     pub filter: Option<String>,
@@ -209,10 +211,10 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
     let attached = attach(search, args.who)?;
     let snapshot = Snapshot::take(&attached.region)?;
     let caveats = snapshot.caveats();
-    let has_instruments = has_instruments(&snapshot);
+    let met = Needs::met_by(&snapshot);
     let wanted = query.compared().into_iter().filter_map(ActorRow::column_of).chain([sort]);
     let wanted: Vec<String> = wanted.map(|column| column.column.title()).collect();
-    let form = if args.json { Form::Json } else { Form::Table { has_instruments, wanted: &wanted } };
+    let form = if args.json { Form::Json } else { Form::Table { met, wanted: &wanted } };
     let Snapshot { actors, until, .. } = snapshot;
     let matches = |actor: Actor<'_>| query.matches(&ActorRow::new(actor, until));
     let rows = actors.iter().map(|actor| ActorRow::new(actor, until));
@@ -266,9 +268,9 @@ pub fn actors(search: &SearchArgs, args: ActorsArgs) -> Result<(), Failure> {
 #[derive(Clone, Copy)]
 enum Form<'a> {
     Json,
-    /// With the columns of instrumented actors, or without them.
+    /// With the columns whose needs are met.
     Table {
-        has_instruments: bool,
+        met: Needs,
         /// The titles of the columns that are dropped last on a narrow terminal.
         wanted: &'a [String],
     },
@@ -277,8 +279,9 @@ enum Form<'a> {
 fn write_rows(rows: &Rows<'_>, form: Form<'_>) -> Result<(), Failure> {
     match form {
         Form::Json => to_stdout(|out| write_json(out, rows)),
-        Form::Table { has_instruments: true, wanted } => write_table(rows, LISTED, wanted),
-        Form::Table { has_instruments: false, wanted } => write_table(rows, LISTED_WITHOUT, wanted),
+        Form::Table { met: Needs::Polls, wanted } => write_table(rows, LISTED, wanted),
+        Form::Table { met: Needs::Instruments, wanted } => write_table(rows, LISTED_WITHOUT_POLLS, wanted),
+        Form::Table { met: Needs::Actors, wanted } => write_table(rows, LISTED_WITHOUT, wanted),
     }
 }
 

@@ -76,12 +76,23 @@ pub struct ActorColumn {
     pub is_sort: bool,
     /// Whether its value is known only if the actors below each actor were counted.
     pub needs_count: bool,
-    /// Whether its value is known only of instrumented actors.
-    pub needs_instruments: bool,
+    /// What its value is known for.
+    pub needs: Needs,
     /// The getter of an actor's value.
     pub get: Get,
     /// What actors are sorted by.
     pub order: ActorOrder,
+}
+
+/// What of a node must be there so that a column has values. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Live actors.
+    Actors,
+    /// Instrumented actors.
+    Instruments,
+    /// Instrumented actors on a runtime whose polls are watched.
+    Polls,
 }
 
 /// The getter of a column's value; it returns `None` where the value is unknown.
@@ -119,7 +130,7 @@ const fn column(column: Column, get: Get) -> ActorColumn {
         is_in_top: false,
         is_sort: false,
         needs_count: false,
-        needs_instruments: false,
+        needs: Needs::Actors,
         get,
         order: ActorOrder::Value,
     }
@@ -127,7 +138,7 @@ const fn column(column: Column, get: Get) -> ActorColumn {
 
 /// A column that only instrumented actors have, shown in lists and in `top`.
 const fn instrumented(column_of: Column, get: Get) -> ActorColumn {
-    ActorColumn { is_in_list: true, is_in_top: true, needs_instruments: true, ..column(column_of, get) }
+    ActorColumn { is_in_list: true, is_in_top: true, needs: Needs::Instruments, ..column(column_of, get) }
 }
 
 /// All columns of actors, in the order in which they are shown and written. What an actor does now stays longest on a narrow screen.
@@ -170,7 +181,7 @@ pub const COLUMNS: &[ActorColumn] = &[
     ActorColumn {
         key: Some("depth_peak"),
         detail: Some("greatest depth (msgs)"),
-        ..column(number("depth_peak", "msgs"), Get::Number(|row| row.actor.stats()?.depth_peak))
+        ..column(number("depth_peak", "msgs"), Get::Number(|row| row.actor.depth_peak()))
     },
     ActorColumn {
         names: &["handled"],
@@ -187,6 +198,15 @@ pub const COLUMNS: &[ActorColumn] = &[
         detail: Some("handled (/s)"),
         is_in_list: false,
         ..instrumented(number("handled", "/s").dropped(1), Get::Float(|row| Some(row.rates?.handled_per_s)))
+    },
+    ActorColumn {
+        names: &["polls"],
+        key: Some("polls"),
+        detail: Some("polls"),
+        is_in_top: false,
+        is_sort: true,
+        needs: Needs::Polls,
+        ..instrumented(number("polls", "").dropped(2), Get::Number(|row| row.actor.stats()?.polls))
     },
     ActorColumn {
         names: &["busy", "busy_percent"],
@@ -302,8 +322,13 @@ columns_where! {
     pub LISTED: LISTED_COUNT, |column| column.is_in_list
 }
 columns_where! {
+    /// The columns of lists and trees of a node that watches no polls.
+    pub LISTED_WITHOUT_POLLS: LISTED_WITHOUT_POLLS_COUNT,
+    |column| column.is_in_list && !matches!(column.needs, Needs::Polls)
+}
+columns_where! {
     /// The columns of lists and trees of a node without instrumented actors.
-    pub LISTED_WITHOUT: LISTED_WITHOUT_COUNT, |column| column.is_in_list && !column.needs_instruments
+    pub LISTED_WITHOUT: LISTED_WITHOUT_COUNT, |column| column.is_in_list && matches!(column.needs, Needs::Actors)
 }
 columns_where! {
     /// The columns of `top`.
@@ -350,6 +375,18 @@ const FIELD_COUNT: usize = {
     count
 };
 
+impl Needs {
+    /// The greatest that a snapshot meets.
+    pub fn met_by(snapshot: &Snapshot) -> Self {
+        let classes = &snapshot.instruments.classes;
+        match has_instruments(snapshot) {
+            true if classes.iter().any(|class| class.polls.is_some()) => Self::Polls,
+            true => Self::Instruments,
+            false => Self::Actors,
+        }
+    }
+}
+
 impl ActorColumn {
     /// The column that `--sort` calls by this name.
     pub fn sort(name: &str) -> Option<&'static Self> {
@@ -382,7 +419,7 @@ impl ActorColumn {
 
     /// Whether a list of this snapshot shows it, if lists show it at all.
     pub fn is_known_in(&self, snapshot: &Snapshot) -> bool {
-        !self.needs_instruments || has_instruments(snapshot)
+        self.needs <= Needs::met_by(snapshot)
     }
 
     /// The order of two actors by this column. Unknown values are last, reversed or not; equal ones are in the order of

@@ -42,16 +42,18 @@ pub fn by_class(live: &[Class], instruments: &Instruments, in_flight: &[Handler]
     rows.extend(live.into_values().map(|class| class_row(Some(&class.name), Some(class), None, None)));
     let mut list = List::new("classes", "CLASS", CLASS_COLUMNS, rows);
     // Most nodes watch no polls.
-    if instruments.classes.iter().all(|class| class.long_polls.is_none()) {
-        list.columns
-            .iter_mut()
-            .filter(|column| column.name == "long_polls")
-            .for_each(|of| of.is_shown = false);
+    let known =
+        |of: fn(&ClassStats) -> Option<u64>| instruments.classes.iter().any(|class| of(class).is_some());
+    for (name, is_known) in
+        [("polls", known(|class| class.polls)), ("long_polls", known(|class| class.long_polls))]
+    {
+        let of_it = list.columns.iter_mut().filter(|column| column.name == name);
+        of_it.for_each(|column| column.is_shown = is_known);
     }
     busiest_first(list)
 }
 
-const CLASS_COLUMNS: [Column; 11] = [
+const CLASS_COLUMNS: [Column; 12] = [
     text("class"),
     number("live", ""),
     number("handled", "msgs"),
@@ -62,6 +64,7 @@ const CLASS_COLUMNS: [Column; 11] = [
     number("failures", ""),
     number("restarts", ""),
     number("waiting", "msgs"),
+    number("polls", ""),
     number("long_polls", ""),
 ];
 
@@ -86,6 +89,7 @@ fn class_row(
         of(|stats| stats.failures),
         of(|stats| stats.restarts),
         known(live.and_then(|class| class.waiting)),
+        known(stats.and_then(|stats| stats.polls)),
         known(stats.and_then(|stats| stats.long_polls)),
     ]
 }

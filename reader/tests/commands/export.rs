@@ -211,7 +211,7 @@ fn there_are_metrics_and_health_and_nothing_that_could_be_written() {
 }
 
 #[test]
-fn the_last_counts_of_a_node_are_told_to_all_who_ask_and_its_gauges_to_none() {
+fn every_scrape_gets_the_last_counts_of_an_ended_node_and_none_gets_its_gauges() {
     let dir = RegionDir::new();
     let server = Server::start(&dir, &[]);
     let node = shop();

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fixture::instrumented::bakery;
+use crate::fixture::instruments::Instruments;
 use crate::fixture::nodes::{shop, words};
 use crate::fixture::{Ran, RegionDir, strict};
 
@@ -34,6 +35,32 @@ fn a_list_has_columns_for_them_only_if_there_are_some() {
 }
 
 #[test]
+fn polls_have_a_column_where_a_runtime_is_watched_and_a_dash_where_it_is_not() {
+    let dir = RegionDir::new();
+    let (node, [anna, ..]) = bakery();
+    let all = Instruments::of(&node);
+    (0..3).for_each(|_| all.cells().cell(anna.index()).unwrap().count_poll());
+    (0..2).for_each(|lane| all.polls(lane, 1, 5));
+    node.dead(&dir);
+    let stdout = dir.run(["actors", "--sort", "polls"]).ok();
+    let lines = words(&stdout);
+    let at = lines[0].iter().position(|title| *title == "POLLS").unwrap();
+    assert_eq!((lines[1][at], lines[2][at], lines[2][0]), ("3", "-", "akka://Shop/user/clerk"));
+    let found = dir.run(["actors", "--json", "--filter", "polls = 3"]).json();
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["polls"]), (1, &json!(3)));
+    let classes = dir.run(["actors", "--by", "class", "--json"]).json();
+    let polls: Vec<_> = classes.as_array().unwrap().iter().map(|class| &class["polls"]).collect();
+    assert_eq!(polls, [&json!(10), &Value::Null, &Value::Null]);
+    assert!(dir.run(["actors", "--by", "class"]).ok().lines().next().unwrap().contains(" POLLS "));
+    let dump = dir.run(["dump"]).json();
+    let of = &dump["atomscope"]["instruments"];
+    assert_eq!((&of["classes"][0]["polls"], &of["actors"][0]["polls"]), (&json!(10), &json!(3)));
+    let text = dir.run(["dump", "--format", "prom"]).ok();
+    let samples: Vec<_> = text.lines().filter(|line| line.starts_with("atomscope_class_polls")).collect();
+    assert!(matches!(samples.as_slice(), [sample] if sample.ends_with(" 10")), "{samples:?}");
+}
+
+#[test]
 fn they_are_sorted_and_filtered_by_what_they_do() {
     let dir = RegionDir::new();
     bakery().0.dead(&dir);
@@ -53,7 +80,7 @@ fn they_are_sorted_and_filtered_by_what_they_do() {
     let row = dir.run(["actors", "--json", "--filter", "bert"]).json()[0].clone();
     assert_eq!(
         (&row["handled"], &row["depth_peak"], &row["mailbox_depth"]),
-        (&json!(4), &Value::Null, &json!(150))
+        (&json!(4), &json!(150), &json!(150))
     );
     // The node has died with the handler in flight. Its last beat ends it.
     let running_s = row["running_s"].as_f64().unwrap();

@@ -16,9 +16,9 @@ pub const RUNTIME: Subsystem = Subsystem {
     notes: "BUSY(ms) is the time that a worker has spent on tasks so far, with the task that it runs now. PARKED says whether \
             it sleeps. AWAY(ms) is the time for which it has neither slept nor got through 61 polls of tasks: up to some \
             seconds under full load, and longer if a handler hangs or if an actor always has messages. A note says which \
-            workers are away for 5 seconds. Long polls (of 100 ms, unless the node says otherwise) are counted only if the node \
+            workers are away for 5 seconds. Polls, and long polls (of 100 ms, unless the node says otherwise), are counted only if the node \
             gives the runtime's builder to `watch_runtime` and builds tokio with `--cfg tokio_unstable`: `atomscope tail \
-            --topic runtime` tells each with its actor.",
+            --topic runtime` tells each long one with its actor.",
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
@@ -36,19 +36,21 @@ fn summary(snapshot: &Snapshot) -> (String, Vec<Fact>) {
     let workers = snapshot.builtin_if_known(Builtin::RuntimeWorkers).max(workers);
     let tasks = snapshot.builtin_if_known(Builtin::RuntimeTasks);
     let queue = snapshot.builtin_if_known(Builtin::RuntimeQueue);
-    let line = format!(
+    let mut line = format!(
         "{}, {}, {} in the common queue",
         counted(workers, "worker", "workers"),
         counted(tasks, "task", "tasks"),
         or_dash(queue)
     );
-    let long_polls = snapshot.builtin_if_known(Builtin::LongPolls);
-    let line = match long_polls {
-        Some(_) => format!("{line}, {}", counted(long_polls, "long poll", "long polls")),
-        None => line,
-    };
-    let facts =
-        [("workers", workers), ("tasks", tasks), ("queue", queue), ("long_polls", long_polls)].into_iter();
+    let [polls, long_polls] =
+        [Builtin::Polls, Builtin::LongPolls].map(|polls| snapshot.builtin_if_known(polls));
+    for (known, one, many) in [(polls, "poll", "polls"), (long_polls, "long poll", "long polls")] {
+        if known.is_some() {
+            line += &format!(", {}", counted(known, one, many));
+        }
+    }
+    let facts = [("workers", workers), ("tasks", tasks), ("queue", queue), ("polls", polls)];
+    let facts = facts.into_iter().chain([("long_polls", long_polls)]);
     (line, facts.map(|(name, value)| number(name, value)).collect())
 }
 

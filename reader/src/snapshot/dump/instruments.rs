@@ -45,6 +45,7 @@ pub struct ClassDump {
     pub untracked: u64,
     pub overwritten: u64,
     pub long_polls: Option<u64>,
+    pub polls: Option<u64>,
     /// `null` without a timed message.
     pub handle_time_ns: Option<CountedHistogram>,
     /// `null` if no depth was read.
@@ -77,6 +78,7 @@ pub struct ActorDump {
     pub path: String,
     #[serde(flatten)]
     pub stats: StatsDump,
+    pub depth_peak: Option<u64>,
 }
 
 /// An actor with a cell whose path is unknown.
@@ -98,7 +100,7 @@ pub struct StatsDump {
     pub restarts: u32,
     pub in_flight: Option<InFlightDump>,
     pub variant: Option<String>,
-    pub depth_peak: Option<u64>,
+    pub polls: Option<u64>,
     pub task: Option<u64>,
 }
 
@@ -115,7 +117,8 @@ impl InstrumentsDump {
     pub(super) fn of(instruments: Instruments, actors: &ActorList) -> Self {
         let Instruments { classes, cells: CellsUsage { capacity, used }, unreadable } = instruments;
         let of_actor = |actor: Actor<'_>| {
-            Some(ActorDump { path: actor.path().to_owned(), stats: actor.stats()?.into() })
+            let (path, stats) = (actor.path().to_owned(), actor.stats()?.into());
+            Some(ActorDump { path, stats, depth_peak: actor.depth_peak() })
         };
         let mut named: Vec<ActorDump> = actors.iter().filter_map(of_actor).collect();
         named.sort_by(|a, b| a.path.cmp(&b.path));
@@ -151,6 +154,7 @@ impl From<ClassStats> for ClassDump {
             untracked: class.untracked,
             overwritten: class.overwritten,
             long_polls: class.long_polls,
+            polls: class.polls,
             handle_time_ns: counted(class.handle_time),
             depth: counted(class.depth),
             variants: class.variants.into_iter().map(variant).collect(),
@@ -160,8 +164,7 @@ impl From<ClassStats> for ClassDump {
 
 impl From<ActorStats<'_>> for StatsDump {
     fn from(stats: ActorStats<'_>) -> Self {
-        let ActorStats { handled, busy_ns, failures, restarts, in_flight, variant, depth_peak, task, .. } =
-            stats;
+        let ActorStats { handled, busy_ns, failures, restarts, in_flight, variant, polls, task, .. } = stats;
         Self {
             handled,
             busy_ns,
@@ -172,7 +175,7 @@ impl From<ActorStats<'_>> for StatsDump {
                 mode: mode.map(|mode| mode.word()),
             }),
             variant: variant.map(str::to_owned),
-            depth_peak,
+            polls,
             task,
         }
     }
