@@ -1421,6 +1421,8 @@ mod keys {
 }
 
 mod records {
+    use zerocopy::IntoBytes as _;
+
     use super::*;
 
     const fn field(
@@ -1477,8 +1479,8 @@ mod records {
             let slot = &self.node.section(records)[slot * records.stride..][..records.stride];
             let writer = OwnRecordWriter::new(slot);
             writer.claim(kind, name);
-            let words = [&[at_s * 1_000_000_000], payload].concat();
-            (0..published).for_each(|_| writer.publish(&words));
+            let stamp = at_s * 1_000_000_000;
+            (0..published).for_each(|_| writer.publish(stamp, |to| to.put(0, payload.as_bytes())));
         }
     }
 
