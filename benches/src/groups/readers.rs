@@ -1,4 +1,5 @@
 use std::ffi::OsStr;
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use atomscope_tests::support::{self, Running};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::records::Of256;
 use super::{Context, Paths, Twins, pairs, parent_at, wait_until_mapped};
 use crate::Result;
 use crate::harness::{Effort, Measured, Side, Time, compare};
@@ -33,7 +35,7 @@ pub fn read(region: &Path, rate: u64) -> Result<()> {
         if !snapshot.liveness.verdict.is_alive() {
             return Ok(());
         }
-        std::hint::black_box(snapshot);
+        black_box(snapshot);
         next = (next + interval).max(Instant::now() - interval);
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -44,7 +46,7 @@ pub fn scrape(exporter: SocketAddr, rate: u64) -> Result<()> {
     let interval = Duration::from_secs(1) / rate as u32;
     let mut next = Instant::now();
     loop {
-        std::hint::black_box(get(exporter, "/metrics")?);
+        black_box(get(exporter, "/metrics")?);
         next = (next + interval).max(Instant::now() - interval);
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -77,7 +79,6 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         blocks: 0,
         ..context.effort
     };
-    let slowed = |measured: &Measured| measured.median(|round| round[1].cpu / round[0].cpu);
 
     let theirs = {
         let tasks = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
@@ -145,19 +146,44 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let exporter = Exporter::start(&[path.to_str().ok_or("the path is no text")?]);
     support::wait_until("the node is exported", || exporter.metrics().contains("\natomr_actors_live{"));
     let client = start("scraper", exporter.address.to_string(), SCRAPES)?;
+    let work = |operations| pairs(&*twins.ours.actors, operations);
+    let text = format!("spawn + stop, scraped at {SCRAPES} Hz");
+    let row = beside(&[&client, &exporter.running], text, slices(100), work)?;
+    section.rows.push(row.compared_with_number("one subscriber", theirs).main());
+    drop((client, exporter));
+
+    let reader = start("reader", path, 1000)?;
+    wait_until_mapped(&[&reader.0], path);
+    let (record, state) = (Mutex::new(twins.ours.region().record("read")?), Of256 { words: [7; 32] });
+    let work = |operations| {
+        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..operations).for_each(|_| record.publish(black_box(&state)));
+    };
+    section.rows.push(beside(&[&reader], "record of 256 B published, read at 1 kHz", slices(20), work)?);
+    Ok(())
+}
+
+/// How much longer this work takes while these processes run.
+fn beside(
+    processes: &[&Running],
+    text: impl Into<String>,
+    effort: Effort,
+    work: impl Fn(u64) + Sync,
+) -> Result<Row> {
     let side = |signal| {
-        let (pairs, ours, processes) = (&pairs, &*twins.ours.actors, [&client, &exporter.running]);
+        let work = &work;
         Side::new(move |_, operations| {
             processes.iter().for_each(|process| signal_to(process, signal));
-            pairs(ours, operations);
+            work(operations);
         })
     };
-    let measured = compare(slices(100), 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
+    let measured = compare(effort, 1, Time::Thread, &[side(Signal::STOP), side(Signal::CONT)])?;
     let slowed = slowed(&measured);
-    let mut row = Row::new(format!("spawn + stop, scraped at {SCRAPES} Hz"), Unit::Times, slowed)
-        .compared_with_number("one subscriber", theirs)
-        .main();
+    let mut row = Row::new(text, Unit::Times, slowed);
     row.spread = Some(measured.spread());
-    section.rows.push(row.goal(format!("≤ {MOST}"), slowed <= MOST));
-    Ok(())
+    Ok(row.goal(format!("≤ {MOST}"), slowed <= MOST))
+}
+
+fn slowed(measured: &Measured) -> f64 {
+    measured.median(|round| round[1].cpu / round[0].cpu)
 }

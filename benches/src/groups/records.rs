@@ -13,7 +13,7 @@ use crate::record::{Row, Section};
 
 atomscope_probe::record! {
     struct Of64 { words: [u64; 8] }
-    struct Of256 { words: [u64; 32] }
+    pub struct Of256 { words: [u64; 32] }
     struct Of512 { words: [u64; 64] }
 }
 
