@@ -72,6 +72,8 @@ pub(crate) struct Instruments {
     tick_length: u64,
     /// Ticks of the clock in about a second.
     second: u64,
+    /// Ticks of the clock from one tick of the coarse clock to the next.
+    pub(crate) coarse_tick: u64,
     time_every: u64,
     /// A message is timed if its hash has none of these bits.
     time_mask: u64,
@@ -175,6 +177,7 @@ impl Instruments {
             clock,
             tick_length,
             second: ticks_of(Duration::from_secs(1), tick_length),
+            coarse_tick: ticks_of(coarse::TICK, tick_length),
             time_every,
             // The upper bits of a product are the best mixed ones.
             time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
@@ -356,11 +359,6 @@ impl Instruments {
 
     fn ns(&self, ticks: u64) -> u64 {
         ns_of(ticks, self.tick_length)
-    }
-
-    /// So many ticks are in this time.
-    pub(crate) fn ticks_of(&self, time: Duration) -> u64 {
-        ticks_of(time, self.tick_length)
     }
 
     /// Ticks now.

@@ -101,7 +101,7 @@ impl ActorRegistry {
     /// The instruments of the region; none if the probe is off, or for a stand-alone registry.
     fn instruments(&self) -> Option<&'static Instruments> {
         let instruments = self.node_writer()?.instruments()?;
-        if coarse::start(instruments.ticks(), instruments.ticks_of(coarse::TICK)) {
+        if coarse::start(instruments.ticks(), instruments.coarse_tick) {
             process::wake_sampler();
         }
         Some(instruments)
