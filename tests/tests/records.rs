@@ -1,6 +1,8 @@
 //! Real processes that publish records of their own, as the commands of `atomscope` see them: while they work, and after
 //! SIGKILL.
 
+use std::time::Duration;
+
 use atomscope_layout::decode::{FieldValue, RegionReader};
 use atomscope_probe::{Level, Region, SharedRecord, Text};
 use atomscope_tests::support::dumps::{about, all_events, decoded};
@@ -53,7 +55,7 @@ fn progress() -> Progress {
 /// Threads that publish without end: each a record of its own, and one together.
 const THREADS: u64 = 3;
 
-/// Publishes until it is killed.
+/// Publishes, with short rests, until it is killed.
 fn work() -> ! {
     let region = Region::builder("market").actors(64).build().unwrap();
     let mut books = ["EURUSD", "USDJPY", "never"].map(|name| region.record::<OrderBook>(name).unwrap());
@@ -71,6 +73,10 @@ fn work() -> ! {
                 for number in 1.. {
                     own.publish(&Pattern { numbers: [number; 64] });
                     shared.publish(&Pattern { numbers: [THREADS * number + thread; 64] });
+                    // Between publishes that follow each other at once, no reader could copy a record.
+                    if number % 1000 == 0 {
+                        std::thread::sleep(Duration::from_micros(50));
+                    }
                 }
             });
         }
