@@ -693,7 +693,6 @@ _ATTACHMENTS = [
     ("failures.errors failures.warnings", ""),
     ("runtime.long_polls runtime.polls", ""),
 ]
-_LONG_POLLS = 1 << 36
 
 
 def _counted_by(column: int) -> dict[str, int]:
@@ -1211,7 +1210,7 @@ class _Region:
                 counted = [self.words.list(lane + 16 * row, 2) for lane in lanes.records()]
                 handled, busy_ns = (sum(column) % 2**64 for column in zip(*counted))
                 variants[number].append(Variant(self.name(name) if name else None, handled, busy_ns))
-        section, found, knows_polls = self.sections["classes"], [], self.attached() & _LONG_POLLS
+        section, found = self.sections["classes"], []
         for number in (*range(1, section.count), 0):
             offset = section.offset + number * section.stride
             name, _, stopped = self.words.list(offset, 3)
@@ -1237,7 +1236,7 @@ class _Region:
                     restarts=restarts,
                     untracked=untracked,
                     overwritten=overwritten,
-                    long_polls=long_polls if long_polls or knows_polls else None,
+                    long_polls=long_polls if long_polls or polls else None,
                     polls=polls or None,
                     handle_time_ns=_summary([timed, busy_ns, *times[2:]]) if timed else None,
                     depth=_summary(depth) if depth[0] else None,

@@ -11,8 +11,8 @@
 //! | running | stores the row of the class | loads, stores | loads |
 //!
 //! A cell belongs to whoever has set its bit in a private bitmap. Its owner may free it only once the actor's task writes
-//! no more. So each word has one writer at a time, and an addition is a load and a store. A thread counts a poll before it runs the
-//! task. It is the only one that may run the task then, so it stands for the task.
+//! no more. So each word has one writer at a time, and an addition is a load and a store. The thread that is
+//! about to poll the task counts the poll; no other thread may poll it then.
 //!
 //! A reader copies a cell between two loads of `identity`: [`read`]. If both are equal, all words are those of one tenant.
 //! They are not of one instant.

@@ -57,8 +57,8 @@ pub struct ClassRecord {
     pub untracked: u64,
     /// Starts of actors whose interceptor was replaced by another one, so that nothing counts their messages.
     pub overwritten: u64,
-    /// Polls of its actors that held their worker for long, on runtimes that are watched from their builders; 0 too if no polls are
-    /// watched.
+    /// Polls of its actors that held their worker for long, on runtimes that are watched from their builders; 0 too if its polls are
+    /// not watched.
     pub long_polls: u64,
 }
 

@@ -77,6 +77,7 @@ pub mod metrics;
 mod models;
 pub mod names;
 pub mod own_records;
+pub mod packing;
 pub mod records;
 pub mod region;
 pub mod retention;

@@ -316,7 +316,7 @@ builtin! {
     LongPolls = "runtime.long_polls", "polls", Counter;
     /// Times the application asked for a record and got none, because the slots of records, kinds or fields were full.
     RecordsUnlisted = "records.unlisted", "times", Counter;
-    /// Polls of all tasks. Those of tasks that are no instrumented actor are what the sum over all classes leaves of it.
+    /// Polls of tasks on the runtimes that are watched from their builders.
     Polls = "runtime.polls", "polls", Counter;
 }
 

@@ -29,9 +29,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout};
 
 use crate::names::put_text;
+use crate::packing::{self, Packing};
 use crate::seqlock::{self, Unreadable};
 use crate::sync::{AtomicU64, Ordering, fence};
-use crate::words::{self, Packing, WORD, Words, prefix};
+use crate::words::{self, WORD, Words, prefix};
 
 /// Bytes of a record's payload, at most.
 pub const PAYLOAD_BYTES: usize = 1024;
@@ -498,7 +499,7 @@ impl<'a> OwnRecordWriter<'a> {
 fn store(words: &[AtomicU64], stamp: u64, pack: impl FnOnce(&mut Packing<'_>)) {
     if let Some((first, payload)) = words.split_first() {
         first.store(stamp, Ordering::Relaxed);
-        words::pack(payload, pack);
+        packing::pack(payload, pack);
     }
 }
 
@@ -509,6 +510,8 @@ pub struct Found {
     pub kind: u64,
     /// Its name; `None` if it is no text.
     pub name: Option<String>,
+    /// The sequence's half after its claim: each record that has had the slot has another one.
+    pub first: u64,
     /// How often it was published.
     pub published: u64,
     /// Publishes that were lost to another one.
@@ -539,6 +542,7 @@ fn found(sequence: u64, record: &OwnRecord) -> Option<Found> {
     Some(Found {
         kind: record.kind.checked_sub(1)?,
         name: name.and_then(|name| core::str::from_utf8(name).ok()).map(str::to_owned),
+        first: record.first,
         published: (sequence / 2).saturating_sub(record.first),
         lost: record.lost,
         stamp: record.stamp,

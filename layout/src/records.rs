@@ -399,6 +399,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_greatest_depth_is_never_less_than_the_depth_and_both_stay_at_their_maximum() {
+        let mut depth = Depth::default();
+        for (messages, greatest) in [(0, 0), (3, 3), (9, 9), (4, 9), (u64::MAX, u32::MAX), (0, u32::MAX)] {
+            depth = depth.followed_by(messages);
+            let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+            assert_eq!(depth, Depth { messages, greatest });
+            assert_eq!(depth.word(), u64::from(greatest) << 32 | u64::from(messages));
+            assert_eq!(Depth::of(depth.word()), depth);
+        }
+        // An application's own number, without an upper half.
+        assert_eq!(Depth::of(7), Depth { messages: 7, greatest: 7 });
+    }
+
+    #[test]
     fn the_offsets_of_a_time_namespace_are_read_as_the_kernel_writes_them() {
         let text = "monotonic           -5   500000000\nboottime          1000           0\n";
         assert_eq!(TimeRecord::offsets(text), Some([-4_500_000_000, 1_000_000_000_000]));

@@ -36,23 +36,25 @@ pub fn prefetch(word: &AtomicU64) {
     let _ = word;
 }
 
-/// Stores the whole words of these bytes, as relaxed stores of each word would, with wider registers where the processor has
-/// them. Words that do not fit are dropped.
+/// Stores the whole words of these bytes, with wider registers where the processor has them. A reader may find a word half
+/// stored, so these are for records whose sequence tells it. Words that do not fit are dropped.
 #[inline(always)]
 pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
     let words = to.len().min(bytes.len() / WORD);
     #[cfg(all(target_arch = "x86_64", not(miri), not(atomscope_loom)))]
     let stored = {
+        const { assert!(size_of::<AtomicU64>() == WORD) };
         let turns = words / 4;
         if turns > 0 {
             // SAFETY:
-            // - the loop reads and writes `turns * 32` bytes from the starts of `bytes` and `to`, and both have as many;
+            // - the loop reads and writes `turns * 32` bytes from the starts of `bytes` and `to`, and both have as many, since
+            //   an atomic has the size of a word (asserted above);
             // - `bytes` are initialised and nobody changes them meanwhile; `to` are atomics, which any thread may store to
             //   through a shared reference;
-            // - it stores what relaxed stores of the words would. That the processor may split a store of two words is no
-            //   difference for a reader: it loads the words one after the other anyway. Stores before it and behind it in the
-            //   program are not passed by it, since this processor never reorders stores, and the compiler takes the block
-            //   for one that may access any memory;
+            // - to other threads and processes it is as relaxed stores of the words' bytes: the processor may split a store. Whoever
+            //   reads such a word knows by the sequence of its record that it is not whole, and drops it. Stores before the
+            //   block and behind it are not passed by it, since this processor never reorders stores, and the compiler takes
+            //   the block for one that may access any memory;
             // - the instructions are part of SSE2, which every x86-64 processor has, and need no alignment;
             // - no stack is used, the flags are declared as changed, and so are all registers.
             unsafe {

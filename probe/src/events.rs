@@ -8,8 +8,9 @@ use atomscope_layout::event::{
     TelemetryEvent,
 };
 use atomscope_layout::limits::ACTOR_TEXT_BYTES;
+use atomscope_layout::packing::pack;
 use atomscope_layout::sync::AtomicU64;
-use atomscope_layout::words::{pack, store, store_text};
+use atomscope_layout::words::{store, store_text};
 
 use crate::records::{Record, RecordError};
 use crate::region::Region;

@@ -189,7 +189,7 @@ impl TelemetryExtension {
     /// goes to sleep or wakes up then reads the clock and stores two words.
     ///
     /// With `--cfg tokio_unstable` this also sets the builder's two hooks for polls. Each poll then reads the clock twice and counts, in
-    /// the cell of an instrumented actor too: no lock, no allocation, no system call.
+    /// the cell of an instrumented actor too: no lock, no system call, and no allocation but for a thread's first poll.
     ///
     /// ```
     /// use atomscope_probe::TelemetryExtension;

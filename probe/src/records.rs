@@ -13,30 +13,32 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use atomscope_layout::metrics::Builtin;
 pub use atomscope_layout::own_records::{Elements, FieldShape, FieldType, KindShape};
 use atomscope_layout::own_records::{OwnRecordWriter, RECORD_NAME_BYTES, describe, kept};
+pub use atomscope_layout::packing::Packing;
 use atomscope_layout::sync::AtomicU64;
-pub use atomscope_layout::words::Packing;
 
 use self::registered::Registered;
 use crate::region::Region;
 use crate::writer::RegionWriter;
 use crate::{coarse, process};
 
-/// A kind of records. [`record!`](crate::record!) implements it.
+/// A kind of records. [`record!`](crate::record!) implements it; do not implement it otherwise.
 pub trait Record {
     /// The kind and its fields.
     const KIND: KindShape<'static>;
 
-    /// Packs its fields.
+    /// Packs its fields in the order of their offsets. It runs in the middle of a publish, and so must not panic.
+    #[doc(hidden)]
     fn pack(&self, to: &mut Packing<'_>);
 }
 
 /// What a field of a record can be: numbers of 8 to 64 bits, `bool`, [`Text`], a [`record_enum!`](crate::record_enum!), and
-/// arrays of these.
+/// arrays of these. Do not implement it for other types.
 pub trait Field: Copy {
     /// What the field holds.
     const HOLDS: Elements<'static>;
 
-    /// Packs elements, the first of which is at this offset.
+    /// Packs elements, the first of which is at this offset, as [`Record::pack`] does.
+    #[doc(hidden)]
     fn pack(elements: &[Self], offset: usize, to: &mut Packing<'_>);
 }
 
@@ -376,7 +378,7 @@ pub struct RecordHandle<R> {
 
 impl<R: Record> RecordHandle<R> {
     /// Publishes a state. Wait-free: about as fast as a copy of the struct. No lock, no allocation, no system call, whoever
-    /// reads. Readers see when it was published, to 25 ms.
+    /// reads. Readers see when it was published, to 25 ms as long as the probe's thread gets a processor.
     #[inline]
     pub fn publish(&mut self, state: &R) {
         let writer = OwnRecordWriter::new(self.slot.words());
@@ -471,7 +473,7 @@ impl Region {
         if let Some(to) = known.names.get_mut(free) {
             *to = Some((number, name.into()));
         }
-        if coarse::start(self.writer.ticks(), u64::MAX) {
+        if coarse::start(self.writer.ticks(), 0) {
             process::wake_sampler();
         }
         OwnRecordWriter::new(self.writer.own_record(free)).claim(number as u32, name);
@@ -517,7 +519,10 @@ impl RegionWriter {
 
 #[cfg(test)]
 mod tests {
-    use atomscope_layout::words::pack;
+    use std::time::{Duration, Instant};
+
+    use atomscope_layout::packing::pack;
+    use atomscope_layout::sync::Ordering;
 
     use super::*;
     use crate::Capacities;
@@ -578,6 +583,23 @@ mod tests {
         let again = region.record::<Small>("one").unwrap();
         assert_eq!(names(), ["one"]);
         drop(again);
+    }
+
+    #[test]
+    fn a_record_that_is_published_again_gets_younger() {
+        let region = region();
+        let mut record = region.record::<Small>("one").unwrap();
+        let stamp = |record: &RecordHandle<Small>| record.slot.words()[1].load(Ordering::Relaxed);
+        record.publish(&Small { a: 1 });
+        let first = stamp(&record);
+        assert!(first > 0);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while stamp(&record) == first {
+            assert!(Instant::now() < deadline, "the clock stands still");
+            std::thread::sleep(coarse::TICK);
+            record.publish(&Small { a: 2 });
+        }
+        assert!(stamp(&record) > first);
     }
 
     #[cfg(target_os = "linux")]

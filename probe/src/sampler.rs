@@ -72,18 +72,13 @@ fn beat(process: &'static Process) {
                 process.drop_noted();
                 return process.warn_pending(true);
             }
+            let ticks = clock.filter(|_| coarse::is_used());
+            ticks.into_iter().for_each(|clock| coarse::tick(clock.ticks()));
             let rest = next.saturating_duration_since(Instant::now());
             if rest.is_zero() {
                 break;
             }
-            let rest = match clock.filter(|_| coarse::is_used()) {
-                Some(clock) => {
-                    coarse::tick(clock.ticks());
-                    rest.min(coarse::TICK)
-                }
-                None => rest,
-            };
-            thread::park_timeout(rest);
+            thread::park_timeout(if ticks.is_some() { rest.min(coarse::TICK) } else { rest });
         }
         let open = opened(process);
         clock = clock_of(&open).or(clock);

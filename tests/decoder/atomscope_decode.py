@@ -556,7 +556,7 @@ class Region:
         classes, unreadable = [], 0
         section, lanes = self.sections["classes"], self.sections["handled"]
         rows = self.rows()
-        counted, knows_polls = {}, self.attached() >> 36 & 1
+        counted = {}
         for row, (number, name) in enumerate(rows):
             if number is None:
                 continue
@@ -573,7 +573,7 @@ class Region:
             polls = sum(self.words.load(at + lane * lanes.stride) for lane in range(lanes.count)) % 2**64
             handled, busy_ns = (sum(row[at] for row in own) % 2**64 for at in (1, 2))
             counts = {"failures": failures, "restarts": restarts, "untracked": untracked, "overwritten": overwritten}
-            counts |= {"long_polls": long_polls if long_polls or knows_polls else None, "polls": polls or None}
+            counts |= {"long_polls": long_polls if long_polls or polls else None, "polls": polls or None}
             if number == 0 and not any((spawned, handled, polls, *words[2:8])):
                 continue
             times = sum(words[16:200])

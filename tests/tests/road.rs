@@ -164,6 +164,7 @@ const WELL: [&str; 28] = [
     "persistence.writes_abandoned",
     "poll.panicked",
     "runtime.long_polls",
+    "runtime.polls",
     "runtime.queue",
     "texts.cut",
 ];

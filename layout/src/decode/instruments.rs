@@ -11,7 +11,6 @@ use crate::cells::{self, CELL_WORDS, CellName, CellRecord, word};
 use crate::classes::{DEPTHS, HANDLE_TIMES, HANDLED_WORDS, number, polls_word};
 use crate::histogram::{self, Histogram};
 use crate::lanes;
-use crate::metrics::Builtin;
 use crate::seqlock::READ_TRIES;
 use crate::words::{Words, halves};
 
@@ -58,8 +57,7 @@ pub struct ClassStats {
     pub untracked: u64,
     /// Actors whose interceptor was replaced by another one, so that what they do is not seen.
     pub overwritten: u64,
-    /// Polls of its actors that held their worker for long. `None`: no polls are watched. It counts only the polls on runtimes that
-    /// are watched from their builders: it is `Some(0)` also for a class whose actors run on another runtime.
+    /// Those of `polls` that held their worker for long. `None`: none was watched.
     pub long_polls: Option<u64>,
     /// Polls of its actors' tasks on runtimes whose polls are watched, with those of stopped actors. `None`: none was watched. Of a
     /// class with actors on several runtimes, only the polls on watched ones count.
@@ -185,8 +183,7 @@ impl RegionReader<'_> {
         }
         let stride = self.map.classes.stride;
         let words = self.section(self.map.classes).slice(index * stride..(index + 1) * stride)?;
-        let knows_polls = self.attached().counts(Builtin::LongPolls);
-        let long_polls = words.load(number::LONG_POLLS);
+        let (polls, long_polls) = (self.polls(index), words.load(number::LONG_POLLS));
         let stopped = words.load(number::STOPPED);
         lanes::after_ends();
         let spawned = words.load(number::SPAWNED);
@@ -199,8 +196,8 @@ impl RegionReader<'_> {
             restarts: words.load(number::RESTARTS),
             untracked: words.load(number::UNTRACKED),
             overwritten: words.load(number::OVERWRITTEN),
-            long_polls: Some(long_polls).filter(|polls| *polls > 0 || knows_polls),
-            polls: self.polls(index),
+            long_polls: Some(long_polls).filter(|long| *long > 0 || polls.is_some()),
+            polls,
             handle_time: words.slice(HANDLE_TIMES).map(histogram::read_of_buckets).unwrap_or_default(),
             depth: words.slice(DEPTHS).map(histogram::read).unwrap_or_default(),
             ..ClassStats::default()

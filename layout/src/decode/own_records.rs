@@ -59,6 +59,8 @@ pub struct PublishedRecord {
     pub kind: usize,
     /// Its name.
     pub name: String,
+    /// The number of its slot, and which claim of the slot it is. A later record of its name has others.
+    pub claim: (usize, u64),
     /// How often it was published.
     pub published: u64,
     /// Publishes that were lost, because another thread published at the same time.
@@ -165,8 +167,8 @@ impl RegionReader<'_> {
                 Ok(None) => {}
                 Ok(Some((Some(kind), record))) if record.name.is_some() => {
                     let fields = found.kinds.get(kind).map_or(&[][..], |kind| &kind.fields);
-                    let record = published(kind, fields, record, clock.as_ref());
-                    found.list.push(record);
+                    let claim = (number, record.first);
+                    found.list.push(published(kind, claim, fields, record, clock.as_ref()));
                 }
                 Ok(Some(_)) | Err(_) => found.unreadable += 1,
             }
@@ -259,7 +261,13 @@ fn texts<const COUNT: usize>(text: &[u8], lengths: [usize; COUNT]) -> Option<[St
     Some(found)
 }
 
-fn published(kind: usize, fields: &[RecordField], record: Found, clock: Option<&Clock>) -> PublishedRecord {
+fn published(
+    kind: usize,
+    claim: (usize, u64),
+    fields: &[RecordField],
+    record: Found,
+    clock: Option<&Clock>,
+) -> PublishedRecord {
     let clock = clock.filter(|_| record.published > 0);
     let payload = record.payload.as_bytes();
     let of =
@@ -267,6 +275,7 @@ fn published(kind: usize, fields: &[RecordField], record: Found, clock: Option<&
     PublishedRecord {
         kind,
         name: record.name.clone().unwrap_or_default(),
+        claim,
         published: record.published,
         lost: record.lost,
         at: clock.and_then(|clock| clock.unix_ns(record.stamp)).map(rfc3339),

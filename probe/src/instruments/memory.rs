@@ -394,6 +394,8 @@ fn task_maps(from: usize) -> impl Iterator<Item = TaskMap<'static>> {
 
 /// False if all maps are full, and no further one can be made. Allocates if all that are made are full.
 fn insert_task(task: u64, target: Target) -> bool {
+    #[cfg(tokio_unstable)]
+    HAS_ANY.store(true, Ordering::Relaxed);
     let mut next_entries = LEAST_TASKS;
     TASKS.iter().enumerate().any(|(number, map)| {
         if map.load().is_none() {
@@ -421,11 +423,15 @@ pub(crate) enum Found {
     Class(&'static Instruments, u16),
 }
 
-/// Whether any actor of the process was instrumented.
+/// Whether the map has had any task: whether an actor of the process was instrumented and has begun.
+#[cfg(tokio_unstable)]
+static HAS_ANY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whether any actor of the process was instrumented and has begun.
 #[cfg(tokio_unstable)]
 #[inline]
 pub(crate) fn has_any() -> bool {
-    TASKS.first().is_some_and(|map| map.load().is_some())
+    HAS_ANY.load(Ordering::Relaxed)
 }
 
 /// What the task with this number has. A line or two of the map, and the cell's line.

@@ -23,8 +23,24 @@ pub fn by_kind(records: &OwnRecords, kind: Option<&str>, until: Option<Moment>) 
 
 /// The records of the kind with this index, in a list that has the name of the kind. Without that kind it is empty.
 pub fn of_kind(records: &OwnRecords, at: usize, until: Option<Moment>) -> List {
+    list_of_kind(records, at, until, Counts::of)
+}
+
+/// The list [`of_kind`] with the counts that its records had in an earlier reading; unknown if they may have been unreadable then.
+pub fn of_kind_before(records: &OwnRecords, at: usize, before: &OwnRecords) -> List {
+    let then = Then::of(before);
+    list_of_kind(records, at, None, |record| then.counts(record))
+}
+
+fn list_of_kind(
+    records: &OwnRecords,
+    at: usize,
+    until: Option<Moment>,
+    counts: impl Fn(&PublishedRecord) -> Counts,
+) -> List {
     let Some(kind) = records.kinds.get(at) else { return List::new("records", "RECORD", [], []) };
-    let rows = records.list.iter().filter(|record| record.kind == at).map(|record| row(kind, record, until));
+    let of_kind = records.list.iter().filter(|record| record.kind == at);
+    let rows = of_kind.map(|record| row(kind, record, counts(record), until));
     List::new(lasting(&kind.name), lasting(&kind.name.to_uppercase()), columns(kind), rows)
 }
 
@@ -42,32 +58,70 @@ pub fn counts(records: &OwnRecords) -> Vec<(&str, usize)> {
 /// The column of [`kinds`] that has the index of the kind.
 pub const KIND_INDEX: &str = "number";
 
+/// How often a record was published, and how many publishes were lost; `None`: unknown.
+#[derive(Debug, Clone, Copy)]
+struct Counts(Option<(u64, u64)>);
+
+impl Counts {
+    fn of(record: &PublishedRecord) -> Self {
+        Self(Some((record.published, record.lost)))
+    }
+
+    /// The sum; unknown if one of both is.
+    fn and(self, other: Self) -> Self {
+        let sum = |((published, lost), (more, more_lost)): ((u64, u64), (u64, u64))| {
+            (published.saturating_add(more), lost.saturating_add(more_lost))
+        };
+        Self(self.0.zip(other.0).map(sum))
+    }
+
+    fn values(self) -> [Value; 2] {
+        let (published, lost) = self.0.unzip();
+        [published, lost].map(|count| Value::of(count, Value::Total))
+    }
+}
+
 /// The kinds, each with the sums over its records and the age of the newest publish.
 pub fn kinds(records: &OwnRecords, until: Option<Moment>) -> List {
-    #[derive(Clone, Copy, Default)]
+    list_of_kinds(records, until, Counts::of)
+}
+
+/// The list of [`kinds`] with the counts that its records had in an earlier reading. A record that has gone since is in neither
+/// sum.
+pub fn kinds_before(records: &OwnRecords, before: &OwnRecords) -> List {
+    let then = Then::of(before);
+    list_of_kinds(records, None, |record| then.counts(record))
+}
+
+fn list_of_kinds(
+    records: &OwnRecords,
+    until: Option<Moment>,
+    counts: impl Fn(&PublishedRecord) -> Counts,
+) -> List {
+    #[derive(Clone, Copy)]
     struct Sums {
         records: u64,
-        published: u64,
-        lost: u64,
+        counts: Counts,
         newest: Option<Moment>,
     }
-    let mut sums = vec![Sums::default(); records.kinds.len()];
+    let none = Sums { records: 0, counts: Counts(Some((0, 0))), newest: None };
+    let mut sums = vec![none; records.kinds.len()];
     for record in &records.list {
         let Some(of) = sums.get_mut(record.kind) else { continue };
         of.records += 1;
-        of.published = of.published.saturating_add(record.published);
-        of.lost = of.lost.saturating_add(record.lost);
+        of.counts = of.counts.and(counts(record));
         let is_newer = |at: &Moment| of.newest.is_none_or(|newest| at.is_after(&newest));
         of.newest = record.published_at.filter(is_newer).or(of.newest);
     }
     let rows = records.kinds.iter().zip(sums).zip(0..).map(|((kind, of), at)| {
+        let [published, lost] = of.counts.values();
         vec![
             Value::text(&kind.name),
             Value::Number(at),
             Value::Number(of.records),
             Value::Number(kind.fields.len() as u64),
-            Value::Total(of.published),
-            Value::Total(of.lost),
+            published,
+            lost,
             age(of.newest, until),
             Value::text(&kind.help),
         ]
@@ -132,7 +186,12 @@ fn is_number(field: &RecordField) -> bool {
 
 /// A value as a number; `None` if it is unknown or none.
 pub fn as_number(value: &FieldValue) -> Option<f64> {
-    self::value(value).number().filter(|number| number.is_finite())
+    let number = match value {
+        // No text and no list is copied for it.
+        FieldValue::Text(_) | FieldValue::Name(_) | FieldValue::List(_) | FieldValue::Unknown => None,
+        number => self::value(number).number(),
+    };
+    number.filter(|number| number.is_finite())
 }
 
 /// The index of the first field's column.
@@ -162,11 +221,11 @@ fn columns(kind: &RecordKind) -> Vec<Column> {
     columns
 }
 
-fn row(kind: &RecordKind, record: &PublishedRecord, until: Option<Moment>) -> Vec<Value> {
+fn row(kind: &RecordKind, record: &PublishedRecord, counts: Counts, until: Option<Moment>) -> Vec<Value> {
     let mut row = vec![Value::text(&record.name), Value::text(&kind.name)];
     row.extend(record.values.iter().map(value));
-    let age = age(record.published_at, until);
-    row.extend([Value::Total(record.published), Value::Total(record.lost), age]);
+    row.extend(counts.values());
+    row.push(age(record.published_at, until));
     row
 }
 
@@ -258,26 +317,41 @@ impl Growth {
     }
 }
 
-/// Records of a reading, by their kinds and names.
-struct Then<'a>(HashMap<(usize, &'a str), &'a PublishedRecord>);
+/// Records of an earlier reading, by their claims.
+struct Then<'a> {
+    records: HashMap<(usize, u64), &'a PublishedRecord>,
+    are_all: bool,
+}
 
 impl<'a> Then<'a> {
     fn of(records: &'a OwnRecords) -> Self {
-        Self(records.list.iter().map(|record| ((record.kind, record.name.as_str()), record)).collect())
+        let are_all = records.unreadable == 0;
+        Self { records: records.list.iter().map(|record| (record.claim, record)).collect(), are_all }
     }
 
-    /// What the record was; `None` if there was none of its name, or another one: that was published more often.
+    /// What the record was. Another record of its name is not it.
     fn find(&self, record: &PublishedRecord) -> Option<&'a PublishedRecord> {
-        let then = self.0.get(&(record.kind, record.name.as_str())).copied();
-        then.filter(|then| then.published <= record.published)
+        let then = self.records.get(&record.claim).copied();
+        then.filter(|then| then.kind == record.kind && then.published <= record.published)
+    }
+
+    /// Its counts then. A new record had none; one that may have been unreadable had unknown ones.
+    fn counts(&self, record: &PublishedRecord) -> Counts {
+        match self.find(record) {
+            Some(then) => Counts::of(then),
+            None => Counts(self.are_all.then_some((0, 0))),
+        }
     }
 }
 
 /// How much the field with this index has grown; `None` if it is no number.
 fn growth(field: &RecordField, at: usize, then: &PublishedRecord, now: &PublishedRecord) -> Option<f64> {
     use atomscope_layout::own_records::FieldType::Bool;
+    if !is_number(field) || field.of == Some(Bool) {
+        return None;
+    }
     let [then, now] = [then, now].map(|record| record.values.get(at).and_then(as_number));
-    Some(now? - then?).filter(|_| is_number(field) && field.of != Some(Bool))
+    Some(now? - then?)
 }
 
 /// Adds a column to a list of [`of_kind`] for each field that only grows: its growth per second since `before`, so many seconds ago.
@@ -312,9 +386,9 @@ pub fn add_rates(
 #[derive(Default)]
 struct Lasting(HashSet<&'static str>);
 
-/// The most texts that are kept: more than all names and units of a region, so that only a region whose kinds change again and
-/// again has so many.
-const MOST_LASTING: usize = 1 << 18;
+/// The most texts that are kept: more than all names and units of one region. Only many regions, or one whose kinds change again
+/// and again, have so many.
+const MOST_LASTING: usize = 1 << 19;
 
 impl Lasting {
     /// The text, or `?` if there are too many.
@@ -368,6 +442,7 @@ mod tests {
         let record = PublishedRecord {
             kind: 0,
             name: "in.1".into(),
+            claim: (0, 1),
             published: 3,
             lost: 1,
             at: None,
@@ -444,8 +519,39 @@ mod tests {
         // It need not grow in each interval.
         assert_eq!(rate(&[(0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (3, 6)]), Some(Value::Float(0.0)));
         assert_eq!(rate(&[(0, 1), (1, 2), (2, 3), (3, 4), (2, 5), (3, 6), (4, 7), (5, 8)]), None);
-        // A new record of this name begins anew, and its growth is unknown.
+        // A record cannot have been published less often: this one is torn from another region.
         assert_eq!(rate(&[(0, 1), (1, 2), (2, 3), (3, 4), (0, 1)]), Some(Value::Unknown));
+    }
+
+    #[test]
+    fn another_record_of_the_same_name_is_not_the_one_before() {
+        let (mut all, _) = over_time(&[(0, 1), (1, 2), (2, 3), (3, 4), (1, 9)]);
+        all[4].list[0].claim = (0, 5);
+        let mut growth = Growth::default();
+        all.windows(2).for_each(|pair| growth.add(&pair[0], &pair[1]));
+        assert!(growth.only_grows(0, 0), "the field of the first one never fell");
+        let mut list = of_kind(&all[4], 0, None);
+        add_rates(&mut list, 0, &all[4], (&all[3], 1.0), &growth);
+        assert_eq!(list.rows[0][list.column("size_per_s").unwrap()], Value::Unknown);
+    }
+
+    #[test]
+    fn earlier_counts_are_those_of_the_records_that_are_there_now() {
+        let published = |list: &List| list.rows[0][list.column("published").unwrap()].clone();
+        let record = |claim, published| PublishedRecord { claim, published, ..records().list[0].clone() };
+        let of = |list, unreadable| OwnRecords { list, unreadable, ..records() };
+        let before = of(vec![record((0, 1), 1000), record((1, 1), 10)], 0);
+        // The first one has gone, the second one was published 5 times, and the third is new.
+        let now = of(vec![record((1, 1), 15), record((2, 1), 3)], 0);
+        assert_eq!(published(&kinds(&now, None)), Value::Total(18));
+        assert_eq!(published(&kinds_before(&now, &before)), Value::Total(10));
+        assert_eq!(published(&of_kind_before(&now, 0, &before)), Value::Total(10));
+        // The third one may have been there and unreadable.
+        let before = OwnRecords { unreadable: 1, ..before };
+        assert_eq!(published(&kinds_before(&now, &before)), Value::Unknown);
+        assert_eq!(published(&of_kind_before(&now, 0, &before)), Value::Total(10));
+        let list = of_kind_before(&now, 0, &before);
+        assert_eq!(list.rows[1][list.column("published").unwrap()], Value::Unknown);
     }
 
     #[test]

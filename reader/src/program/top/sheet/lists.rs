@@ -23,6 +23,10 @@ pub fn since(list: &mut List, then: Option<&List>, seconds: Option<f64>, is_rate
             let (Value::Total(now) | Value::Count(now)) = *value else { continue };
             let earlier = match before.and_then(|row| row.get(at)) {
                 Some(Value::Total(then) | Value::Count(then)) => *then,
+                Some(Value::Unknown) => {
+                    *value = Value::Unknown;
+                    continue;
+                }
                 _ => 0,
             };
             let growth = now.saturating_sub(earlier);

@@ -1,7 +1,9 @@
 //! The sheet of the application's own records: a list of their kinds, and a list for each kind.
 
 use atomscope::report::human::count;
-use atomscope::report::records::{HOW_TO_PUBLISH, add_rates, counts, kinds, of_kind};
+use atomscope::report::records::{
+    HOW_TO_PUBLISH, add_rates, counts, kinds, kinds_before, of_kind, of_kind_before,
+};
 use atomscope::text::clean;
 
 use crate::program::top::sheet::lists::{of_lists, since};
@@ -23,10 +25,11 @@ pub fn records(request: &SheetRequest<'_>, tick: &Tick) -> Sheet {
     } else {
         request.baseline.map(|baseline| (&baseline.snapshot, None))
     };
-    let list_of =
-        |records, until| kind.map_or_else(|| kinds(records, until), |at| of_kind(records, at, until));
-    let mut list = list_of(records, until);
-    let list_then = then.map(|(then, _)| list_of(&then.own_records, then.until));
+    let mut list = kind.map_or_else(|| kinds(records, until), |at| of_kind(records, at, until));
+    let list_then = then.map(|(then, _)| {
+        let before = &then.own_records;
+        kind.map_or_else(|| kinds_before(records, before), |at| of_kind_before(records, at, before))
+    });
     since(&mut list, list_then.as_ref(), then.and_then(|(_, seconds)| seconds), is_rate);
     if let (Some(at), Some((before, Some(seconds)))) = (kind, then) {
         add_rates(&mut list, at, records, (&before.own_records, seconds), &tick.growth);
