@@ -74,8 +74,8 @@ fn work() -> ! {
                     own.publish(&Pattern { numbers: [number; 64] });
                     shared.publish(&Pattern { numbers: [THREADS * number + thread; 64] });
                     // Between publishes that follow each other at once, no reader could copy a record.
-                    if number % 1000 == 0 {
-                        std::thread::sleep(Duration::from_micros(50));
+                    if number % 100 == 0 {
+                        std::thread::sleep(Duration::from_micros(200));
                     }
                 }
             });

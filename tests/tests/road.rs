@@ -137,7 +137,7 @@ fn a_redacted_dump_of_a_node_leaks_no_name() {
 }
 
 /// Counters that are zero in a healthy node with enough capacity.
-const WELL: [&str; 28] = [
+const WELL: [&str; 29] = [
     "actors.doubtful_stops",
     "actors.early_stops",
     "actors.early_stops_done",
