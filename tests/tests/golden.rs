@@ -320,7 +320,7 @@ fn typical() -> Region {
             depth: Some(17),
             ..Actor::default()
         },
-        Actor { key: 5, path: "", host: Some(""), type_id: 7, ..Actor::default() },
+        Actor { key: 5, path: "", host: Some(""), type_id: 9, ..Actor::default() },
     ];
     for (number, actor) in (1..).zip(actors) {
         let actor = Actor { spawned: 1_000 * number + 1, ..actor };
