@@ -135,7 +135,7 @@ impl Server {
     /// Asks until the answer is as wanted.
     #[track_caller]
     fn until(&self, mut is_so: impl FnMut(&str) -> bool) -> String {
-        wait_for("the metrics are as wanted", || {
+        wait_for("the metrics are as wanted, and not", || {
             let text = self.metrics();
             if is_so(&text) { Ok(text) } else { Err(text) }
         })
@@ -254,9 +254,10 @@ impl Own {
 
     /// Looks at the nodes until there are so many.
     fn until(&mut self, count: usize) {
-        wait_until("there are so many nodes", || {
+        wait_for(&format!("there are {count} nodes, and not"), || {
             self.nodes.poll(&mut self.exporter).unwrap();
-            self.nodes.len() == count
+            let now = self.nodes.len();
+            if now == count { Ok(()) } else { Err(now) }
         });
     }
 
