@@ -336,7 +336,7 @@ fn python_follows_a_node_to_its_end_and_sees_no_stop_before_its_spawn() {
     for line in json_lines(&output.stdout) {
         let path = line["path"].as_str().unwrap_or_default().to_owned();
         match line["kind"].as_str() {
-            // The node keeps the events of several seconds, however slow the machine is.
+            // The node keeps the events of about ten seconds.
             Some("lost") => panic!("{line}"),
             Some("actor_spawned") => *live.entry(path).or_default() += 1,
             Some("actor_stopped") => {

@@ -9,13 +9,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use atomscope_layout::OpenError;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use super::exporter::{Exporter, Node, NodeEnd, Observed};
 use crate::attach::{AttachError, AttachErrorKind, Inode, Region, RegionSummary};
 use crate::find::{Discovery, Search, Target};
 use crate::follow::{End, NodeFollower};
+use crate::liveness::{Lock, Verdict};
 use crate::report::usage::Usage;
 use crate::snapshot::Snapshot;
 use crate::text::clean_path;
@@ -223,10 +223,7 @@ impl Nodes {
         for region in discovery.regions {
             match region.region {
                 Ok(summary) => found.push(summary),
-                // Its node is about to publish it.
-                Err(AttachError { kind: AttachErrorKind::Layout(OpenError::NotReady), .. }) => {
-                    self.is_dirty = true;
-                }
+                Err(error) if is_starting(&error) => self.is_dirty = true,
                 Err(_) => unreadable += 1,
             }
         }
@@ -243,7 +240,7 @@ impl Nodes {
                     found.push(summary);
                     None
                 }
-                Err(AttachError { kind: AttachErrorKind::Layout(OpenError::NotReady), .. }) => {
+                Err(error) if is_starting(&error) => {
                     self.is_dirty = true;
                     None
                 }
@@ -313,6 +310,12 @@ impl Nodes {
         }
         Ok(true)
     }
+}
+
+/// Whether a node is about to publish its region. Without the lock it may have ended before that, and would be looked for
+/// without end.
+fn is_starting(error: &AttachError) -> bool {
+    matches!(error.kind, AttachErrorKind::NotReady { verdict: Verdict::NotReady { lock: Lock::Held } })
 }
 
 /// What an [`Observed`] borrows.

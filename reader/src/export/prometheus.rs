@@ -1,6 +1,7 @@
 //! The families of all nodes, for Prometheus and whoever reads its formats.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use super::facts::{EventCounts, Selection, of_node};
 use super::family::{Families, Family, Kind, Labels, Value};
 use super::nodes::Nodes;
 use super::text::{self, Format, Labelled};
+use crate::text::clean_path;
 
 /// How long [`Prometheus`] exports how a node ended.
 pub const ENDED_FOR: Duration = Duration::from_secs(15 * 60);
@@ -119,11 +121,14 @@ impl Prometheus {
     }
 
     fn exposition(&mut self, nodes: &Nodes) -> Exposition {
-        let mut all = self.tell_apart();
+        let (mut all, hidden) = self.tell_apart();
         let mut families = Families::default();
-        for ended in &self.ended {
-            let help = "How a node ended, for 15 minutes.";
-            families.add("atomscope_node_ended", help, Kind::Gauge, ended.labels.clone(), Value::Whole(1));
+        // In a container that is started again, nodes may end with the same labels.
+        let mut ends: BTreeMap<&Labels, u64> = BTreeMap::new();
+        self.ended.iter().for_each(|ended| *ends.entry(&ended.labels).or_default() += 1);
+        for (labels, count) in ends {
+            let help = "How many nodes ended in this way in the last 15 minutes.";
+            families.add("atomscope_node_ended", help, Kind::Gauge, labels.clone(), Value::Whole(count));
         }
         let whole = |count: usize| Value::Whole(count as u64);
         families.gauge("atomscope_export_nodes", "Live nodes that are exported.", whole(nodes.len()));
@@ -131,8 +136,9 @@ impl Prometheus {
         families.gauge("atomscope_export_regions_unreadable", help, whole(nodes.unreadable()));
         let help = "Live nodes that are not exported, because there are too many.";
         families.gauge("atomscope_export_nodes_beyond_limit", help, whole(nodes.beyond_limit()));
-        let help = "Samples that were left out, because another metric has their name.";
-        families.gauge("atomscope_export_conflicts", help, Value::Whole(text::conflicts(&all)));
+        let help = "Samples that were left out, because another metric has their name, or another node the labels of theirs.";
+        let conflicts = text::conflicts(&all).saturating_add(hidden);
+        families.gauge("atomscope_export_conflicts", help, Value::Whole(conflicts));
         all.push(Labelled { labels: Labels::new(), families: families.into_list() });
         Exposition(all)
     }
@@ -146,10 +152,11 @@ impl Prometheus {
         self.last.drain(..self.last.len().saturating_sub(MOST_LAST));
     }
 
-    /// The families of this round and the last ones, the oldest node first: of families that exclude each other, the one that
-    /// was there first then stays. Nodes of one name, system and process id get the label `region_file` too: in several
-    /// containers the id is 1. Where even the files had one path, one after the other, the newest node stays.
-    fn tell_apart(&mut self) -> Vec<Labelled> {
+    /// The families of this round and the last ones, the oldest node first. If two families have one name and different kinds,
+    /// the older node's stays. Nodes of one name, system and process id get the label `region_file` too: in several containers
+    /// the id is 1. If a node ended and another one was made at its path, only the newer one's last counts are exported. If two
+    /// live nodes have one path, only the newer one is; the samples of the other are counted, and the number is returned too.
+    fn tell_apart(&mut self) -> (Vec<Labelled>, u64) {
         let mut collected = std::mem::take(&mut self.current);
         self.forget();
         for last in &mut self.last {
@@ -172,10 +179,18 @@ impl Prometheus {
         let mut all: Vec<Labelled> = collected.into_iter().map(told_apart).collect();
         // One series that is there twice makes Prometheus refuse the samples of all nodes.
         let mut seen = HashSet::new();
+        let mut hidden = 0u64;
         all.reverse();
-        all.retain(|of| seen.insert(of.labels.clone()));
+        all.retain(|of| {
+            let is_new = seen.insert(of.labels.clone());
+            if !is_new && !of.labels.contains(&ended()) {
+                let samples: usize = of.families.iter().map(|family| family.samples.len()).sum();
+                hidden = hidden.saturating_add(samples as u64);
+            }
+            is_new
+        });
         all.reverse();
-        all
+        (all, hidden)
     }
 
     fn of(&mut self, node: &Node<'_>, observed: &Observed<'_>) -> Collected {
@@ -202,10 +217,15 @@ impl Names {
 impl State {
     fn new(node: &Node<'_>, more: &Labels) -> Self {
         let labels = labels_of(node, node.region.identity(), more);
-        let file = node.path().to_string_lossy().into_owned();
+        let file = clean_path(node.path());
         let names = Names { labels, file, with_file: false };
         Self { names, events: EventCounts::default(), wants_events: None }
     }
+}
+
+/// The label of the last counts of a node that ended.
+fn ended() -> (Cow<'static, str>, String) {
+    ("ended".into(), "1".to_owned())
 }
 
 /// The labels that all samples of a node get.
@@ -251,7 +271,7 @@ impl Exporter for Prometheus {
             let mut of = self.of(node, observed);
             // A dead node must not be in any sum of what there is.
             of.families.retain(|family| family.kind != Kind::Gauge);
-            of.names.labels.push(("ended".into(), "1".to_owned()));
+            of.names.labels.push(ended());
             self.last.push_back(Last { of, at: Instant::now(), first_exported: None });
         }
         let state = self.nodes.remove(&node.number).unwrap_or_else(|| State::new(node, &self.labels));

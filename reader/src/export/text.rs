@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write};
 
 use super::family::{Family, Kind, Labels, Value};
-use crate::text::{clean, quoted};
+use crate::text::{clean, is_unsafe, quoted};
 
 /// The format of an exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,8 +194,12 @@ fn number(value: f64) -> String {
 
 /// A label's value. Control characters are shown as in tables, so that the text is safe to print. No two values become one:
 /// what looks like such an escape is escaped too.
-fn escaped(value: &str) -> String {
-    quoted(&clean(&value.replace(r"\u{", r"\u{5c}u{")))
+fn escaped(value: &str) -> Cow<'_, str> {
+    // Nearly all values are plain, and each scrape has thousands.
+    if !value.contains(['\\', '"']) && !value.contains(is_unsafe) {
+        return Cow::Borrowed(value);
+    }
+    quoted(&clean(&value.replace(r"\u{", r"\u{5c}u{"))).into()
 }
 
 fn escaped_help(help: &str, format: Format) -> String {

@@ -25,7 +25,7 @@ Messages of one type to recipients of one class are a storm. It is made of the d
 Columns:
   MESSAGE     the type of the message
   CLASS       the class of the recipients; known if they live, or if the event of their spawn is still kept; \
-letters to others are rows of their own, with `-`
+recipients whose class is unknown have rows of their own, with `-`
   COUNT       so many of them are kept
   RECIPIENTS  the number of different recipients
   FIRST(s)    time since the oldest of them

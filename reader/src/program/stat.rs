@@ -42,8 +42,8 @@ Columns:
   STATE        see `atomscope ps --help`
 
 A program without actors has no columns ACTORS, SPAWN, STOP, LETTERS and UNREADABLE. \
-JOURNAL, SHARDS, IN and OUT are shown if the node uses them, MEMORY, THREADS and FILES with --process; --json and --csv \
-always write all columns. A narrow terminal drops columns in this order: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, \
+JOURNAL, SHARDS, IN and OUT are shown if the node uses them, MEMORY, THREADS and FILES with --process. --json and --csv \
+always write all columns; one without a value is null or empty there. A narrow terminal drops columns in this order: UNREADABLE, LETTERS, LOST, BEAT, STOP, EVENTS, \
 OUT, IN, SHARDS, CPU, JOURNAL.
 
 --metric adds a column for a metric that `atomscope metrics` lists. A counter, such as persistence.events, is shown as a \

@@ -17,6 +17,7 @@ use serde::ser::Serializer;
 
 use crate::query::{Field, FieldType, FieldValue, Query, QueryError, Row, Unit};
 use crate::report::human::count;
+use crate::text::quoted;
 
 /// The side on which a column's cells are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,9 +164,7 @@ impl Value {
 
 /// `shard="0",region="eu"`.
 pub fn shown_labels(labels: &[(String, String)]) -> String {
-    let label = |(key, value): &(String, String)| {
-        format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
-    };
+    let label = |(key, value): &(String, String)| format!("{key}=\"{}\"", quoted(value));
     labels.iter().map(label).collect::<Vec<_>>().join(",")
 }
 

@@ -7,16 +7,18 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use atomscope::export::facts::Selection;
 use atomscope::export::nodes::Nodes;
 use atomscope::export::prometheus::Prometheus;
 use atomscope::export::text::Format;
-use atomscope::find::Search;
+use atomscope::find::{Search, Target};
 use atomscope_layout::dto::ShardingEvent;
 use atomscope_layout::event::TelemetryEvent;
 use atomscope_layout::metrics::{BUILTIN, Builtin};
@@ -27,34 +29,38 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::fixture::nodes::shop;
-use crate::fixture::{Locked, Node, PATIENCE, RegionDir, is_writing, random, wait_until, write};
+use crate::fixture::{Locked, Node, PATIENCE, RegionDir, is_writing, random, wait_for, wait_until, write};
 
 /// A running `export`, which is killed at the end of the test.
 struct Exporter {
     child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
+    /// The lines of its standard error.
+    notes: Receiver<String>,
 }
 
 impl Exporter {
     fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stderr }
+        let (sender, notes) = mpsc::channel();
+        // Ends with the program, or with the test.
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { child, notes }
     }
 
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).unwrap();
-        line
+    #[track_caller]
+    fn line(&self) -> String {
+        self.notes.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no line on stderr: {error}"))
     }
 
     /// Ends it by a signal, and checks that it ends well.
     fn stop(mut self) {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest}");
+        let rest: Vec<_> = self.notes.iter().collect();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest:?}");
     }
 }
 
@@ -100,7 +106,7 @@ impl Server {
     }
 
     fn of(command: Command) -> Self {
-        let mut exporter = Exporter::start(command);
+        let exporter = Exporter::start(command);
         let line = exporter.line();
         let address = line.rsplit_once("://").and_then(|(_, rest)| rest.split('/').next());
         let address = address.unwrap_or_else(|| panic!("{line}")).parse().unwrap();
@@ -129,12 +135,10 @@ impl Server {
     /// Asks until the answer is as wanted.
     #[track_caller]
     fn until(&self, mut is_so: impl FnMut(&str) -> bool) -> String {
-        let mut text = String::new();
-        wait_until("the metrics are as wanted", || {
-            text = self.metrics();
-            is_so(&text)
-        });
-        text
+        wait_for("the metrics are as wanted, and not", || {
+            let text = self.metrics();
+            if is_so(&text) { Ok(text) } else { Err(text) }
+        })
     }
 }
 
@@ -250,9 +254,10 @@ impl Own {
 
     /// Looks at the nodes until there are so many.
     fn until(&mut self, count: usize) {
-        wait_until("there are so many nodes", || {
+        wait_for(&format!("there are {count} nodes, and not"), || {
             self.nodes.poll(&mut self.exporter).unwrap();
-            self.nodes.len() == count
+            let now = self.nodes.len();
+            if now == count { Ok(()) } else { Err(now) }
         });
     }
 
@@ -395,6 +400,79 @@ fn ended_nodes_of_one_file_are_exported_once() {
     samples(&text);
     let last: Vec<_> = text.lines().filter(|line| line.starts_with("atomr_actors_spawned_total{")).collect();
     assert!(last.len() == 1 && last[0].contains(",region_file=") && last[0].ends_with(" 11"), "{last:?}");
+    // Each end is counted, and none of this is a conflict.
+    let ended = format!("atomscope_node_ended{{{},how=\"crashed\"}} 2\n", of("shop"));
+    assert!(text.contains(&ended) && text.contains("\natomscope_export_conflicts 0\n"), "{text}");
+}
+
+#[test]
+fn of_live_nodes_at_one_path_the_newest_is_exported_and_the_other_is_counted() {
+    let dir = RegionDir::new();
+    let mut own = Own::new(&dir, PATIENCE);
+    let old = shop().live(&dir);
+    own.until(1);
+    let (node, part) = (shop(), dir.join("part"));
+    node.count(Builtin::Spawned, 8);
+    write(&part, &node.bytes());
+    fs::rename(&part, &old.path).unwrap();
+    let _new = Locked::new(old.path.clone());
+    own.until(2);
+    let text = own.text();
+    let spawned: Vec<_> =
+        text.lines().filter(|line| line.starts_with("atomr_actors_spawned_total{")).collect();
+    assert!(spawned.len() == 1 && spawned[0].ends_with(" 11"), "{spawned:?}");
+    assert!(samples(&text)["atomscope_export_conflicts"] > 0.0, "{text}");
+}
+
+#[test]
+fn paths_that_are_no_utf8_are_told_apart() {
+    let dir = RegionDir::new();
+    let paths = [b"\xfe.raw", b"\xff.raw"].map(|name| dir.join(OsStr::from_bytes(name)));
+    let locked = paths.clone().map(|path| {
+        let locked = shop().live(&dir);
+        fs::rename(&locked.path, path).unwrap();
+        locked
+    });
+    let search = Search { dir: Some(dir.path().to_owned()), ..Search::default() };
+    let mut own = Own::new(&dir, PATIENCE);
+    own.nodes = Nodes::new(search, paths.map(Target::File).into());
+    own.until(2);
+    let text = own.text();
+    for byte in ["fe", "ff"] {
+        let file = format!("region_file=\"{}/\\\\x{byte}.raw\"}}", dir.path().display());
+        assert!(text.contains(&file), "{file}: {text}");
+    }
+    drop(locked);
+}
+
+#[test]
+fn a_node_that_starts_is_not_unreadable_and_is_found_as_soon_as_it_is_ready() {
+    // In the directory of regions, and a file of the user's choice.
+    for is_target in [false, true] {
+        let (dir, other) = (RegionDir::new(), RegionDir::new());
+        let path = shop().dead(if is_target { &other } else { &dir });
+        let locked = Locked::new(path.clone());
+        let mut magic = [0; 8];
+        locked.file.read_exact_at(&mut magic, 0).unwrap();
+        locked.file.write_all_at(&[0; 8], 0).unwrap();
+        let search = Search { dir: Some(dir.path().to_owned()), ..Search::default() };
+        let mut own = Own::new(&dir, PATIENCE);
+        own.nodes = Nodes::new(search, is_target.then_some(Target::File(path)).into_iter().collect());
+        own.until(0);
+        assert_eq!((own.nodes.unreadable(), own.nodes.notices()), (0, Vec::new()), "{is_target}");
+        locked.file.write_all_at(&magic, 0).unwrap();
+        // Nothing has told of it: the region is looked for at each poll.
+        own.nodes.poll(&mut own.exporter).unwrap();
+        assert_eq!(own.nodes.len(), 1, "{is_target}");
+    }
+    // Without the lock it ended before it was ready.
+    let dir = RegionDir::new();
+    let path = shop().dead(&dir);
+    let bytes = fs::read(&path).unwrap();
+    write(&path, &[&[0; 8], &bytes[8..]].concat());
+    let mut own = Own::new(&dir, PATIENCE);
+    own.until(0);
+    assert_eq!(own.nodes.unreadable(), 1);
 }
 
 #[test]
@@ -447,7 +525,7 @@ fn who_chooses_nodes_and_the_limit_bounds_their_rows() {
     let (damaged, missing) = (dir.join("damaged"), dir.join("missing"));
     fs::write(&damaged, [7; 5000]).unwrap();
     let files = [&damaged, &missing, &dump].map(|path| path.to_str().unwrap());
-    let mut server = Server::start(&dir, &files);
+    let server = Server::start(&dir, &files);
     server.until(|text| text.contains("\natomscope_export_regions_unreadable 1\n"));
     let notes = [server.exporter.line(), server.exporter.line()];
     assert!(notes[0].contains(files[0]), "{notes:?}");
@@ -545,13 +623,13 @@ fn a_new_certificate_is_taken_up_and_one_that_cannot_be_used_is_not() {
     put(&old, &cert);
     put(&tls_file("key.pem"), &key);
     let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
-    let mut server = Server::start(&dir, &files);
+    let server = Server::start(&dir, &files);
     assert!(server.metrics_over_tls(&old).is_some() && server.metrics_over_tls(&new).is_none());
 
     // The new certificate with the old key.
     put(&new, &cert);
     let note = server.exporter.line();
-    assert!(note.contains(files[3]) && note.contains("is served on"), "{note}");
+    assert!(note.contains(files[3]) && note.contains("stays in use"), "{note}");
     assert!(server.metrics_over_tls(&old).is_some() && server.metrics_over_tls(&new).is_none());
 
     put(&tls_file("new-key.pem"), &key);
@@ -559,7 +637,6 @@ fn a_new_certificate_is_taken_up_and_one_that_cannot_be_used_is_not() {
     assert!(note.contains("the new certificate"), "{note}");
     assert!(server.metrics_over_tls(&new).is_some() && server.metrics_over_tls(&old).is_none());
 
-    // A broken file is noted once.
     fs::write(&cert, "no certificate\n").unwrap();
     let note = server.exporter.line();
     assert!(note.contains(files[1]) && note.contains("no certificate in PEM"), "{note}");
@@ -639,7 +716,7 @@ fn a_passing_error_does_not_end_the_text_file() {
     let file = folder.join("atomscope.prom");
     let path = file.to_str().unwrap();
     let args = ["export", "prometheus", "--textfile", path, "--interval", "100ms"];
-    let mut exporter = Exporter::start(dir.command(args));
+    let exporter = Exporter::start(dir.command(args));
     let wait = || wait_until("there is a file", || file.exists());
     wait();
     fs::rename(&folder, &aside).unwrap();
@@ -679,25 +756,23 @@ fn a_program_gets_each_node_event_and_sample_as_a_line_and_is_started_again() {
     // It ends after some lines.
     let script = format!("head -n 20 >> {}; exit 3", file.display());
     let args = ["export", "exec", "--interval", "100ms", "--", "sh", "-c", &script];
-    let mut exporter = Exporter::start(dir.command(args));
+    let exporter = Exporter::start(dir.command(args));
     let lines = || -> Vec<serde_json::Value> {
         let text = fs::read_to_string(&file).unwrap_or_default();
         let whole = text.lines().filter(|line| line.ends_with('}'));
         whole.filter_map(|line| serde_json::from_str(line).ok()).collect()
     };
-    let wait_for = |kind: &str| {
-        let mut found = None;
-        wait_until(kind, || {
-            found = lines().into_iter().find(|line| line["kind"] == kind);
-            found.is_some()
-        });
-        found.unwrap()
+    let first = |kind: &str| {
+        wait_for(kind, || {
+            let all = lines();
+            all.iter().find(|line| line["kind"] == kind).cloned().ok_or(format!("{all:?}"))
+        })
     };
-    assert_eq!(wait_for("node_started")["node"], "shop");
-    let sample = wait_for("sample");
+    assert_eq!(first("node_started")["node"], "shop");
+    let sample = first("sample");
     assert_eq!((&sample["name"], &sample["value"]), (&"atomr_actors_spawned_total".into(), &3.into()));
     assert!(exporter.line().contains("exit status: 3"));
-    let resumed = wait_for("resumed");
+    let resumed = first("resumed");
     assert!(resumed["missed"].as_u64().unwrap() > 0, "{resumed}");
     // The program that was started again learns of its nodes before all else.
     let mut next = None;

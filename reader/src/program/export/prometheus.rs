@@ -41,11 +41,11 @@ The number of series is bounded: of classes, journals, shard regions, leases and
 the application's own series at most 1024 for each node. atomscope_export_left_out counts what was left out.
 
 When a node ends, its gauges vanish at once. Its counters and histograms are exported for 60 s after the first scrape that has \
-them, with ended=\"1\", and atomscope_node_ended{how} says for 15 minutes how it ended.
+them, with ended=\"1\", and atomscope_node_ended{how} has for 15 minutes how it ended; the value is the number of such ends.
 
 The address is local unless --listen names another one. Then protect it: a token from --token-file or from the environment \
 variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS. New files of \
---tls-cert and --tls-key are taken up within some seconds; if they cannot be used, the certificate before them stays. A connection \
+--tls-cert and --tls-key are taken up within some seconds; if they cannot be used, the previous certificate stays in use. A connection \
 is closed after 10 s, and there are at most 256.
 
 Exit code: 0 after SIGINT or SIGTERM, 1 if the address or the file cannot be used.

@@ -27,11 +27,14 @@ pub struct Certificate {
     /// The files as they were when they were read last, and at the last look.
     read: [Stamp; 2],
     seen: [Stamp; 2],
+    /// Why the files could not be used when they were read last.
+    failure: Option<String>,
     next_look: Instant,
 }
 
-/// What changes with a file: its number, its time in seconds and nanoseconds, and its length. `None` if it is not there.
-type Stamp = Option<(u64, i64, i64, u64)>;
+/// What changes with a file: its number, its length, and the times of the last changes of its contents and of all else, such
+/// as its owner, in seconds and nanoseconds. `None` if it is not there.
+type Stamp = Option<(u64, u64, [(i64, i64); 2])>;
 
 /// The certificate that connections get.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ impl Certificate {
         let stamps = stamps(cert, key);
         let current = Arc::new(Current(RwLock::new(Arc::new(read(cert, key)?))));
         let (cert, key) = (cert.to_owned(), key.to_owned());
-        Ok(Self { cert, key, current, read: stamps, seen: stamps, next_look: Instant::now() + LOOK })
+        let next_look = Instant::now() + LOOK;
+        Ok(Self { cert, key, current, read: stamps, seen: stamps, failure: None, next_look })
     }
 
     /// What does the handshake with clients.
@@ -69,19 +73,33 @@ impl Certificate {
             return;
         }
         self.next_look = Instant::now() + LOOK;
+        if let Some(news) = self.look() {
+            note(&news);
+        }
+    }
+
+    /// Looks at the files. Returns what is new about them.
+    fn look(&mut self) -> Option<String> {
         let stamps = stamps(&self.cert, &self.key);
-        // One file is replaced after the other, so they are read once both were the same twice.
+        // One file is replaced after the other, so both files are read after two looks have found them unchanged.
         let is_settled = std::mem::replace(&mut self.seen, stamps) == stamps;
-        if !is_settled || stamps == self.read {
-            return;
+        // A failure may pass without a change of the files: for a moment, no descriptor was free.
+        if !is_settled || stamps == self.read && self.failure.is_none() {
+            return None;
         }
         self.read = stamps;
         match read(&self.cert, &self.key) {
             Ok(new) => {
+                self.failure = None;
                 *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                note(&format!("serving the new certificate in {}", clean_path(&self.cert)));
+                Some(format!("serving the new certificate in {}", clean_path(&self.cert)))
             }
-            Err(failure) => note(&format!("{failure}; the certificate before it is served on")),
+            Err(failure) => {
+                let failure = failure.to_string();
+                let is_new = self.failure.as_ref() != Some(&failure);
+                self.failure = Some(failure.clone());
+                is_new.then(|| format!("{failure}; the previous certificate stays in use"))
+            }
         }
     }
 }
@@ -89,7 +107,8 @@ impl Certificate {
 fn stamps(cert: &Path, key: &Path) -> [Stamp; 2] {
     [cert, key].map(|path| {
         let meta = path.metadata().ok()?;
-        Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))
+        let times = [(meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())];
+        Some((meta.ino(), meta.len(), times))
     })
 }
 
@@ -106,4 +125,65 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, Failure> {
 
 fn failed(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::Failed(format!("cannot use {} for TLS: {}", clean_path(path), clean(&why.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Copies of the certificate and key of the tests, as they are served.
+    fn served() -> (tempfile::TempDir, Certificate) {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls");
+        let dir = tempfile::tempdir().unwrap();
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| {
+            fs::copy(from.join(name), dir.path().join(name)).unwrap();
+            dir.path().join(name)
+        });
+        let certificate = Certificate::new(&cert, &key).unwrap_or_else(|failure| panic!("{failure}"));
+        (dir, certificate)
+    }
+
+    #[test]
+    fn a_broken_file_is_noted_once() {
+        let (_dir, mut certificate) = served();
+        assert_eq!(certificate.look(), None);
+        fs::write(&certificate.cert, "no certificate\n").unwrap();
+        assert_eq!(certificate.look(), None);
+        let noted = certificate.look().unwrap();
+        assert!(noted.contains("no certificate in PEM") && noted.ends_with("stays in use"), "{noted}");
+        for _ in 0..3 {
+            assert_eq!(certificate.look(), None);
+        }
+        fs::remove_file(&certificate.cert).unwrap();
+        assert_eq!(certificate.look(), None);
+        assert!(certificate.look().unwrap().contains("No such file"));
+    }
+
+    #[test]
+    fn files_that_could_not_be_read_are_read_again() {
+        let (_dir, mut certificate) = served();
+        // As if no descriptor had been free at the last look.
+        certificate.failure = Some("Too many open files".to_owned());
+        assert!(certificate.look().unwrap().contains("serving the new certificate"));
+        assert_eq!(certificate.look(), None);
+    }
+
+    #[test]
+    fn a_key_that_becomes_readable_is_read() {
+        let (_dir, mut certificate) = served();
+        let before = certificate.read;
+        for _ in 0..1000 {
+            fs::set_permissions(&certificate.key, Permissions::from_mode(0o640)).unwrap();
+            if stamps(&certificate.cert, &certificate.key) != before {
+                break;
+            }
+            // Two changes within one tick of the kernel's clock have the same time.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(certificate.look(), None);
+        assert!(certificate.look().unwrap().contains("serving the new certificate"));
+    }
 }

@@ -18,7 +18,7 @@ pub const RUNTIME: Subsystem = Subsystem {
             seconds under full load, and longer if a handler hangs or if an actor always has messages. A note says which \
             workers are away for 5 seconds. Polls, and long polls (of 100 ms, unless the node says otherwise), are counted only if the node \
             gives the runtime's builder to `watch_runtime` and builds tokio with `--cfg tokio_unstable`: `atomscope tail \
-            --topic runtime` tells each long one with its actor.",
+            --topic runtime` lists each long poll with its actor.",
     examples: &["atomscope runtime shop", "atomscope runtime shop --sort busy_ns"],
     view: ViewText { name: "runtime", title: "Runtime", key: 'R', help: "workers of the async runtime" },
     instances: &[Instances::of(Domain::Worker, "WORKER")],
