@@ -1,10 +1,10 @@
 //! Bytes that are packed into words.
 
 use crate::sync::{AtomicU64, Ordering};
-use crate::view;
 use crate::words::{WORD, short};
 
 /// From so many bytes on, they are stored with the widest registers.
+#[cfg(not(atomscope_loom))]
 const LONG: usize = 128;
 
 /// Bytes that become words: each word is stored once, and in these the bytes between what is put are zero. See [`pack`].
@@ -77,8 +77,9 @@ impl Packing<'_> {
 /// Stores the whole words of these bytes. Words that do not fit are dropped.
 #[inline(always)]
 fn store_bytes(to: &[AtomicU64], bytes: &[u8]) {
+    #[cfg(not(atomscope_loom))]
     if bytes.len() >= LONG {
-        return view::store(to, bytes);
+        return crate::view::store(to, bytes);
     }
     for (word, value) in to.iter().zip(bytes.chunks_exact(WORD)) {
         word.store(value.first_chunk().map_or(0, |value| u64::from_le_bytes(*value)), Ordering::Relaxed);

@@ -40,11 +40,10 @@ pub fn prefetch(word: &AtomicU64) {
 /// stored, so these are for records whose sequence tells it. Words that do not fit are dropped.
 #[inline(always)]
 pub(crate) fn store(to: &[AtomicU64], bytes: &[u8]) {
-    let words = to.len().min(bytes.len() / WORD);
     #[cfg(all(target_arch = "x86_64", not(miri), not(atomscope_loom)))]
     let stored = {
         const { assert!(size_of::<AtomicU64>() == WORD) };
-        let turns = words / 4;
+        let turns = to.len().min(bytes.len() / WORD) / 4;
         if turns > 0 {
             // SAFETY:
             // - the loop reads and writes `turns * 32` bytes from the starts of `bytes` and `to`, and both have as many, since

@@ -92,9 +92,11 @@ pub fn listed(pid: u32) -> Vec<Value> {
 
 /// Waits until `condition` holds, and fails with `what` if it never does.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = None;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        // The first look may have built the programs.
+        let deadline = deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+        assert!(Instant::now() < *deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
