@@ -60,8 +60,8 @@ impl CoarseClock {
         if last == 0 || ticks.saturating_sub(last) >= most {
             self.advance(last, coarse(ticks.max(last), last));
         }
-        // Whoever sees that it ticks sees a time.
-        !self.is_used.swap(true, Ordering::AcqRel)
+        // A thread that sees the flag sees a time too. Each instrumented spawn comes here, so it is set only once.
+        !self.is_used.load(Ordering::Acquire) && !self.is_used.swap(true, Ordering::AcqRel)
     }
 
     fn tick(&self, ticks: u64) {
