@@ -79,8 +79,11 @@ pub(crate) struct Instruments {
     time_mask: u64,
     /// The class of each name number, plus 1; 0: not known yet.
     class_of_name: Box<[AtomicU32]>,
-    rows_of_class: Box<[OnceLock<Rows>]>,
-    registered: Mutex<Registered>,
+    rows_of_class: Box<[AtomicCell<Option<&'static Rows>>]>,
+    /// The names of the classes in use.
+    registered: Mutex<Vec<&'static str>>,
+    /// The first row that is no one's.
+    free_row: AtomicUsize,
 }
 
 /// What no reader sees of a cell.
@@ -112,7 +115,7 @@ impl Owner {
     }
 }
 
-/// The rows of the variants of one class.
+/// The rows of the variants of one class. Never freed, as the instruments.
 #[derive(Debug)]
 struct Rows {
     names: &'static [&'static str],
@@ -120,20 +123,23 @@ struct Rows {
     rows: Box<[AtomicU32]>,
 }
 
+const _: () = assert!(AtomicCell::<Option<&Rows>>::is_lock_free());
+
+/// Whether they are the same rows.
+impl PartialEq for Rows {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Rows {}
+
 impl Rows {
     /// Whether the variants have these names. A constant may stand at several addresses.
     #[inline]
     fn are_of(&self, names: &'static [&'static str]) -> bool {
         std::ptr::eq(self.names, names) || self.names == names
     }
-}
-
-/// Classes and rows that are in use.
-#[derive(Debug)]
-struct Registered {
-    /// The names of the classes in use.
-    classes: Vec<&'static str>,
-    rows: usize,
 }
 
 static ALL: [OnceLock<&'static Instruments>; Target::REGIONS as usize] =
@@ -182,8 +188,9 @@ impl Instruments {
             // The upper bits of a product are the best mixed ones.
             time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
             class_of_name: std::iter::repeat_with(|| AtomicU32::new(0)).take(map.names.count + 1).collect(),
-            rows_of_class: std::iter::repeat_with(OnceLock::new).take(map.classes.count).collect(),
-            registered: Mutex::new(Registered { classes: vec![""], rows: map.classes.count }),
+            rows_of_class: std::iter::repeat_with(AtomicCell::default).take(map.classes.count).collect(),
+            registered: Mutex::new(vec![""]),
+            free_row: AtomicUsize::new(map.classes.count),
         }));
         instruments.register_own_row(OTHER_CLASSES);
         if let Some(place) = number.and_then(|number| ALL.get(number as usize)) {
@@ -219,12 +226,12 @@ impl Instruments {
         let Some(mut registered) = self.lock_registered() else { return OTHER_CLASSES };
         // A name may stand at two addresses of the program, and in two forms without the probe's wrappers.
         let is_it = |other: &&str| TypeName::of(other).as_str() == TypeName::of(name).as_str();
-        let known = registered.classes.iter().skip(1).position(is_it).map(|at| at + 1);
+        let known = registered.iter().skip(1).position(is_it).map(|at| at + 1);
         let class = match known {
             Some(class) => class as u16,
-            None if registered.classes.len() < self.rows_of_class.len() => {
-                let class = registered.classes.len() as u16;
-                registered.classes.push(name);
+            None if registered.len() < self.rows_of_class.len() => {
+                let class = registered.len() as u16;
+                registered.push(name);
                 self.register_own_row(class);
                 self.class(class).register(id);
                 class
@@ -238,7 +245,7 @@ impl Instruments {
     }
 
     /// The lock is held for moments. In a child that was forked meanwhile it is held for ever.
-    fn lock_registered(&self) -> Option<MutexGuard<'_, Registered>> {
+    fn lock_registered(&self) -> Option<MutexGuard<'_, Vec<&'static str>>> {
         for _ in 0..10_000 {
             match self.registered.try_lock() {
                 Ok(registered) => return Some(registered),
@@ -258,12 +265,11 @@ impl Instruments {
         register_row(self.variants.words().get(start..).unwrap_or_default(), class, variant);
     }
 
-    /// The row of a variant of `class`, whose variants have these `names`. The row of the class itself if there is no room,
-    /// or for a moment while another thread registers one. Two loads once the row is known; allocates for the first message
-    /// of a class.
+    /// The row of a variant of `class`, whose variants have these `names`. The row of the class itself if there is no room. Two
+    /// loads once the row is known; allocates for the first message of a class. Takes no lock.
     #[inline]
     fn row_of(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
-        let rows = self.rows_of_class.get(usize::from(class)).and_then(OnceLock::get);
+        let rows = self.rows_of_class.get(usize::from(class)).and_then(AtomicCell::load);
         let known = rows.filter(|rows| rows.are_of(names)).and_then(|rows| rows.rows.get(variant));
         match known.map(|row| row.load(Ordering::Relaxed)) {
             Some(row) if row != 0 => row,
@@ -274,29 +280,47 @@ impl Instruments {
     #[cold]
     fn register_variant(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
         let own = u32::from(class);
-        let Some(place) = self.rows_of_class.get(usize::from(class)).filter(|_| class != OTHER_CLASSES)
-        else {
-            return own;
-        };
-        // A lock would be taken in vain for each message.
-        let is_other = place.get().is_some_and(|rows| !rows.are_of(names));
-        let Some(name) = names.get(variant).filter(|_| !is_other) else { return own };
-        let Ok(mut registered) = self.registered.try_lock() else { return own };
-        let rows = place.get_or_init(|| Rows {
-            names,
-            rows: std::iter::repeat_with(|| AtomicU32::new(0)).take(names.len()).collect(),
-        });
-        let Some(row) = rows.rows.get(variant).filter(|_| rows.are_of(names)) else { return own };
-        if row.load(Ordering::Relaxed) == 0 {
-            let name = self.names.intern_static(name);
-            let free = Some(registered.rows).filter(|free| *free < self.rows && name != 0);
-            if let Some(free) = free {
+        let rows = self.rows_of(class, names).filter(|rows| class != OTHER_CLASSES && rows.are_of(names));
+        let known = rows.and_then(|rows| rows.rows.get(variant));
+        let (Some(known), Some(name)) = (known, names.get(variant)) else { return own };
+        let name = self.names.intern_static(name);
+        let free = if name == 0 { None } else { self.claim_row() };
+        let row = free.map_or(own, |free| free as u32);
+        // Another thread may handle the first message of this variant too.
+        match (known.compare_exchange(0, row, Ordering::Relaxed, Ordering::Relaxed), free) {
+            (Ok(_), Some(free)) => {
                 self.register_row(free, class, name);
-                registered.rows += 1;
+                row
             }
-            row.store(free.map_or(own, |free| free as u32), Ordering::Relaxed);
+            (Ok(_), None) => row,
+            (Err(first), free) => {
+                if let Some(free) = free {
+                    self.give_back_row(free);
+                }
+                first
+            }
         }
-        row.load(Ordering::Relaxed)
+    }
+
+    /// The rows of `class`, made for these `names` if there are none.
+    fn rows_of(&self, class: u16, names: &'static [&'static str]) -> Option<&'static Rows> {
+        let place = self.rows_of_class.get(usize::from(class))?;
+        place.load().or_else(|| {
+            let rows = std::iter::repeat_with(|| AtomicU32::new(0)).take(names.len()).collect();
+            let new: &'static Rows = Box::leak(Box::new(Rows { names, rows }));
+            // Of two threads, one has made its rows in vain.
+            place.compare_exchange(None, Some(new)).map_or_else(|first| first, |_| Some(new))
+        })
+    }
+
+    fn claim_row(&self) -> Option<usize> {
+        let next = |free| (free < self.rows).then_some(free + 1);
+        self.free_row.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()
+    }
+
+    /// A row that was claimed in vain is the next one again, unless a further one was claimed meanwhile; it stays empty then.
+    fn give_back_row(&self, row: usize) {
+        let _ = self.free_row.compare_exchange(row + 1, row, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// A cell for an actor of `class`; its name, and where it is. `None` if all are taken.
@@ -679,6 +703,37 @@ impl At {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Region;
+
+    #[test]
+    fn each_variant_has_one_row_also_if_threads_handle_its_first_messages_at_once() {
+        const THREADS: usize = 4;
+        const CLASSES: u16 = 60;
+        const NAMES: &[&str] = &["Bread", "Cake"];
+        let region = Region::builder("rows").private().build().unwrap();
+        let instruments = region.writer.instruments().unwrap();
+        let name = |class: u16| -> &'static str { Box::leak(format!("Oven{class}").into()) };
+        let classes: Vec<_> = (0..CLASSES).map(|class| instruments.class_of(name(class))).collect();
+        // A thread that registers a class is in nobody's way.
+        let _registers = instruments.registered.lock().unwrap();
+        // In each round all threads want the rows of a class that has none.
+        let round = std::sync::Barrier::new(THREADS);
+        let take_rows = || {
+            let rows = |&class: &u16| {
+                round.wait();
+                [0, 1].map(|variant| instruments.row_of(class, variant, NAMES))
+            };
+            classes.iter().map(rows).collect::<Vec<_>>()
+        };
+        let all = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(take_rows)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(all.iter().all(|rows| *rows == all[0]), "the threads disagree");
+        let rows: std::collections::BTreeSet<_> = all[0].iter().flatten().collect();
+        assert_eq!(rows.len(), 2 * usize::from(CLASSES));
+        assert!(classes.iter().all(|class| !rows.contains(&u32::from(*class))), "a row of a class");
+    }
 
     #[test]
     fn variants_are_those_of_a_row_by_their_names_wherever_these_stand() {
