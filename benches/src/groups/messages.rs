@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atomr_core::actor::{Actor, ActorRef, ActorSystem, Context as ActorContext, Props};
+use atomr_core::actor::{
+    Actor, ActorRef, ActorSystem, Context as ActorContext, MessageInterceptor, Metadata, Props, SpanGuard,
+};
 use atomr_core::prelude::Config;
 use atomscope_probe::observe::{Variants, observed};
 use atomscope_probe::{Region, TelemetryExtension};
@@ -82,6 +84,23 @@ impl Actor for ObservedWaiter {
     }
 }
 
+/// What atomr takes for telling somebody of the beginning and the end of each handler.
+struct Nothing;
+
+impl MessageInterceptor for Nothing {
+    fn before_handle(&self, _: &Metadata) -> SpanGuard {
+        SpanGuard::holding(End)
+    }
+}
+
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        std::hint::black_box(self);
+    }
+}
+
 /// The actors of a side.
 pub(super) type Letters = Arc<Vec<ActorRef<Letter>>>;
 
@@ -108,8 +127,10 @@ const SAMPLED: usize = 0;
 const TIMED: usize = 1;
 const OBSERVED: usize = 2;
 const PLAIN: usize = 3;
+const INTERCEPTED: usize = 4;
+const SIDES: usize = 5;
 
-/// A node whose actors are spawned in four ways.
+/// A node whose actors are spawned in five ways.
 struct Node {
     system: ActorSystem,
     sampled: Arc<TelemetryExtension>,
@@ -134,8 +155,8 @@ impl Node {
         actors: usize,
         plain: fn() -> A,
         observed: fn() -> O,
-    ) -> Result<[Letters; 4]> {
-        let mut sides: [Vec<ActorRef<Letter>>; 4] = Default::default();
+    ) -> Result<[Letters; SIDES]> {
+        let mut sides: [Vec<ActorRef<Letter>>; SIDES] = Default::default();
         for number in 0..actors {
             let name = |side: &str| format!("{name}-{actors}-{side}-{number}");
             let Self { system, sampled, timed } = self;
@@ -143,6 +164,8 @@ impl Node {
             sides[TIMED].push(timed.actors.spawn(system, Props::create(plain), &name("timed"))?);
             sides[OBSERVED].push(sampled.actors.spawn(system, Props::create(observed), &name("observed"))?);
             sides[PLAIN].push(system.actor_of(Props::create(plain), &name("plain"))?);
+            let intercepted = Props::create(plain).with_interceptor(Arc::new(Nothing));
+            sides[INTERCEPTED].push(system.actor_of(intercepted, &name("intercepted"))?);
         }
         Ok(sides.map(Arc::new))
     }
@@ -184,7 +207,7 @@ fn messages(
     context: &Context,
     section: &mut Section,
     runtime: &Runtime,
-    sides: &[Letters; 4],
+    sides: &[Letters; SIDES],
     at: &str,
     goal: f64,
 ) -> Result<String> {
@@ -212,6 +235,8 @@ fn messages(
             let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
             row.spread = Some((median(between_turns) / row.ours).abs());
             let reached = row.ours <= goal;
+            let least = added(INTERCEPTED);
+            row = row.limit_number("an interceptor that does nothing", least);
             row = row.goal(format!("≤ {goal} ns"), reached).main().bound_by(
                 "the cell's line, which the node's own work has driven out of the caches, the number of the task at the end of \
                  the handler, and two readings of the clock for one message in sixteen",

@@ -3,6 +3,8 @@
 mod exec;
 mod prometheus;
 #[cfg(feature = "export")]
+mod renewed;
+#[cfg(feature = "export")]
 mod server;
 #[cfg(feature = "export")]
 mod tls;

@@ -563,6 +563,29 @@ fn a_token_from_a_file_or_the_environment_is_demanded() {
     assert!(empty.failed(1).contains("is empty"));
 }
 
+#[test]
+fn a_new_token_is_taken_up_and_an_empty_one_is_not() {
+    let dir = RegionDir::new();
+    let file = dir.join("token");
+    fs::write(&file, "secret\n").unwrap();
+    let server = Server::start(&dir, &["--token-file", file.to_str().unwrap()]);
+    let statuses = || {
+        ["secret", "newer"]
+            .map(|token| server.ask("GET", "/metrics", &format!("Authorization: Bearer {token}\r\n")).status)
+    };
+    assert_eq!(statuses(), [200, 401]);
+    fs::write(&file, "newer\n").unwrap();
+    let note = server.exporter.line();
+    assert!(note.contains("the new token") && note.contains(file.to_str().unwrap()), "{note}");
+    assert_eq!(statuses(), [401, 200]);
+    // Without a token, everybody would be let in.
+    fs::write(&file, "\n").unwrap();
+    let note = server.exporter.line();
+    assert!(note.contains("is empty") && note.ends_with("the previous token stays in use"), "{note}");
+    assert_eq!(statuses(), [401, 200]);
+    server.exporter.stop();
+}
+
 /// A file beside the certificates and keys of these tests, which are all of 127.0.0.1.
 fn tls_file(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)

@@ -45,7 +45,7 @@ them, with ended=\"1\", and atomscope_node_ended{how} has for 15 minutes how it 
 
 The address is local unless --listen names another one. Then protect it: a token from --token-file or from the environment \
 variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS. New files of \
---tls-cert and --tls-key are taken up within some seconds; if they cannot be used, the previous certificate stays in use. A connection \
+these options are taken up within some seconds; if they cannot be used, what was read before stays in use. A connection \
 is closed after 10 s, and there are at most 256.
 
 Exit code: 0 after SIGINT or SIGTERM, 1 if the address or the file cannot be used.

@@ -30,7 +30,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
 
-use crate::program::export::tls::Certificate;
+use crate::program::export::renewed::{Latest, Renewed};
+use crate::program::export::tls::{acceptor, certificate};
 use crate::program::export::what::{failed, poll};
 use crate::program::output::{Failure, note};
 
@@ -59,7 +60,7 @@ pub struct ServerArgs {
     /// The private key for TLS, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Protection")]
     pub tls_key: Option<PathBuf>,
-    /// Answer only clients that send the token in this file.
+    /// Answer only clients that send the token in this file. A new one is taken up within some seconds.
     #[arg(long, value_name = "FILE", help_heading = "Protection")]
     pub token_file: Option<PathBuf>,
 }
@@ -79,19 +80,29 @@ struct Form {
 /// What every connection needs.
 struct Shared {
     asks: mpsc::Sender<Ask>,
-    token: Option<Vec<u8>>,
+    token: Option<Arc<Latest<Vec<u8>>>>,
     /// When the nodes were looked at last, by the monotonic clock.
     looked_ns: AtomicU64,
+}
+
+impl Shared {
+    fn lets_in(&self, headers: &HeaderMap) -> bool {
+        self.token.as_ref().is_none_or(|token| is_allowed(headers, &token.get()))
+    }
 }
 
 /// Serves until a signal to stop.
 pub fn serve(nodes: &mut Nodes, exporter: &mut Prometheus, args: &ServerArgs) -> Result<(), Failure> {
     let mut certificate = match (&args.tls_cert, &args.tls_key) {
-        (Some(cert), Some(key)) => Some(Certificate::new(cert, key)?),
+        (Some(cert), Some(key)) => Some(certificate(cert, key)?),
         _ => None,
     };
-    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
-    let token = token(args.token_file.as_deref())?;
+    let tls = certificate.as_ref().map(acceptor).transpose()?;
+    let mut token_file = args.token_file.as_deref().map(token_file).transpose()?;
+    let token = match &token_file {
+        Some(file) => Some(file.latest()),
+        None => token_of_environment()?.map(|token| Arc::new(Latest::new(token))),
+    };
     let listener = listen(args.listen)?;
     let address = listener.local_addr().unwrap_or(args.listen);
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -111,7 +122,8 @@ pub fn serve(nodes: &mut Nodes, exporter: &mut Prometheus, args: &ServerArgs) ->
     while !stopped() {
         poll(nodes, exporter)?;
         shared.looked_ns.store(monotonic_ns(), Ordering::Relaxed);
-        certificate.iter_mut().for_each(Certificate::renew);
+        certificate.iter_mut().for_each(Renewed::renew);
+        token_file.iter_mut().for_each(Renewed::renew);
         let Ok(first) = asked.recv_timeout(TICK) else { continue };
         let made = match &mut made {
             Some(made) if made.at.elapsed() < SAME_FOR => made,
@@ -171,27 +183,31 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-/// The token that clients must send: from a file, or from the environment.
-fn token(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
-    let (text, from) = match file {
-        Some(path) => {
-            let text = std::fs::read(path).map_err(|error| {
-                Failure::Failed(format!("cannot read {}: {}", clean_path(path), clean(&error.to_string())))
-            })?;
-            (text, clean_path(path))
-        }
-        None => match std::env::var_os("ATOMSCOPE_TOKEN") {
-            Some(text) => (text.into_vec(), "ATOMSCOPE_TOKEN".to_owned()),
-            None => return Ok(None),
-        },
-    };
+/// The token in this file, which clients must send.
+fn token_file(file: &Path) -> Result<Renewed<Vec<u8>>, Failure> {
+    let from = file.to_owned();
+    Renewed::new("token", &[file], move || {
+        let name = clean_path(&from);
+        let text = std::fs::read(&from)
+            .map_err(|error| Failure::Failed(format!("cannot read {name}: {}", clean(&error.to_string()))))?;
+        token(&text, &name)
+    })
+}
+
+/// The token that clients must send if there is no file.
+fn token_of_environment() -> Result<Option<Vec<u8>>, Failure> {
+    const NAME: &str = "ATOMSCOPE_TOKEN";
+    std::env::var_os(NAME).map(|text| token(&text.into_vec(), NAME)).transpose()
+}
+
+fn token(text: &[u8], from: &str) -> Result<Vec<u8>, Failure> {
     let token = text.trim_ascii();
     if token.is_empty() {
         return Err(Failure::Failed(format!(
             "the token in {from} is empty; without one, everybody would be let in"
         )));
     }
-    Ok(Some(token.to_vec()))
+    Ok(token.to_vec())
 }
 
 /// Takes connections, each in a task of its own.
@@ -245,7 +261,7 @@ async fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<B
         return response;
     }
     match request.uri().path() {
-        "/metrics" if !is_allowed(request.headers(), shared.token.as_deref()) => {
+        "/metrics" if !shared.lets_in(request.headers()) => {
             let mut response = plain(StatusCode::UNAUTHORIZED, "a token is needed\n");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             response
@@ -296,8 +312,7 @@ fn is_zero(weight: &str) -> bool {
 }
 
 /// Whether the client has sent the token. The time of the comparison does not tell where they differ.
-fn is_allowed(headers: &HeaderMap, token: Option<&[u8]>) -> bool {
-    let Some(token) = token else { return true };
+fn is_allowed(headers: &HeaderMap, token: &[u8]) -> bool {
     let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let Some((scheme, given)) = given.split_at_checked(7) else { return false };
     let given = given.trim_ascii();
@@ -322,7 +337,7 @@ mod tests {
         let allowed = |given: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, HeaderValue::from_str(given).unwrap());
-            is_allowed(&headers, Some(b"secret"))
+            is_allowed(&headers, b"secret")
         };
         assert!(allowed("Bearer secret") && allowed("bearer  secret"));
         for wrong in [
@@ -337,7 +352,7 @@ mod tests {
         ] {
             assert!(!allowed(wrong), "{wrong}");
         }
-        assert!(!is_allowed(&HeaderMap::new(), Some(b"secret")) && is_allowed(&HeaderMap::new(), None));
+        assert!(!is_allowed(&HeaderMap::new(), b"secret"));
     }
 
     #[test]
