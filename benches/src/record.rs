@@ -135,12 +135,6 @@ impl Row {
         self
     }
 
-    /// Compares with a number that was measured elsewhere in the same run as the limit.
-    pub fn limit_number(mut self, name: &'static str, value: f64) -> Self {
-        self.limit = Some(Compared { name, value, times: self.ours / value, percentiles: None });
-        self
-    }
-
     /// Sets the goal to be at least so many times cheaper than `atomr-telemetry`.
     pub fn at_least(self, times: f64) -> Self {
         match self.theirs.as_ref().map(|theirs| theirs.times) {

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use atomr_core::actor::{
@@ -13,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Context;
 use crate::Result;
-use crate::harness::{Effort, Side, Time, compare, median};
+use crate::harness::{Effort, Measured, Side, Time, compare, median};
 use crate::record::{Row, Section, Unit, added_cpu, number};
 
 /// The message of all actors here. The last one of a turn is answered.
@@ -128,13 +127,15 @@ const TIMED: usize = 1;
 const OBSERVED: usize = 2;
 const PLAIN: usize = 3;
 const INTERCEPTED: usize = 4;
-const SIDES: usize = 5;
+const COUNTED: usize = 5;
+const SIDES: usize = 6;
 
-/// A node whose actors are spawned in five ways.
+/// A node whose actors are spawned in six ways.
 struct Node {
     system: ActorSystem,
     sampled: Arc<TelemetryExtension>,
     timed: Arc<TelemetryExtension>,
+    counted: Arc<TelemetryExtension>,
 }
 
 impl Node {
@@ -143,9 +144,11 @@ impl Node {
         let _runtime = runtime.enter();
         let sampled = TelemetryExtension::with_region(Region::builder("bench").build()?);
         sampled.clone().install(&system);
-        // It only counts messages, and so needs no hooks.
-        let timed = TelemetryExtension::with_region(Region::builder("bench-timed").time_every(1).build()?);
-        Ok(Self { system, sampled, timed })
+        // They only count messages, and so need no hooks.
+        let [timed, counted] = [1, u32::MAX].map(|every| Region::builder("bench").time_every(every).build());
+        let (timed, counted) =
+            (TelemetryExtension::with_region(timed?), TelemetryExtension::with_region(counted?));
+        Ok(Self { system, sampled, timed, counted })
     }
 
     /// So many actors for each side.
@@ -159,9 +162,10 @@ impl Node {
         let mut sides: [Vec<ActorRef<Letter>>; SIDES] = Default::default();
         for number in 0..actors {
             let name = |side: &str| format!("{name}-{actors}-{side}-{number}");
-            let Self { system, sampled, timed } = self;
+            let Self { system, sampled, timed, counted } = self;
             sides[SAMPLED].push(sampled.actors.spawn(system, Props::create(plain), &name("sampled"))?);
             sides[TIMED].push(timed.actors.spawn(system, Props::create(plain), &name("timed"))?);
+            sides[COUNTED].push(counted.actors.spawn(system, Props::create(plain), &name("counted"))?);
             sides[OBSERVED].push(sampled.actors.spawn(system, Props::create(observed), &name("observed"))?);
             sides[PLAIN].push(system.actor_of(Props::create(plain), &name("plain"))?);
             let intercepted = Props::create(plain).with_interceptor(Arc::new(Nothing));
@@ -176,73 +180,98 @@ const GOAL_NS: f64 = 10.0;
 /// The same for a handler that awaits.
 const GOAL_AWAITING_NS: f64 = 15.0;
 
+/// Where a cell, a mailbox and a task happen to lie changes the time of a message by more than the probe adds, and stays as long as
+/// they live. So everything is made anew so many times.
+const PLACEMENTS: usize = 9;
+
 pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let node = Node::new(&runtime)?;
-    let _runtime = runtime.enter();
-    let mut plain = Vec::new();
+    let mut works = Vec::new();
     for actors in [1, 64, context.pick(2000, 200)] {
-        let kinds = [
-            ("", GOAL_NS, node.actors("clerk", actors, || Clerk, || ObservedClerk)?),
-            (
-                ", handler awaits",
-                GOAL_AWAITING_NS,
-                node.actors("waiter", actors, || Waiter, || ObservedWaiter)?,
-            ),
-        ];
-        for (kind, goal, sides) in kinds {
-            let at = format!("{actors} actor{}{kind}", if actors == 1 { "" } else { "s" });
-            plain.push(messages(context, section, &runtime, &sides, &at, goal)?);
-        }
+        works.push(Work { actors, awaits: false, measured: Vec::new() });
+        works.push(Work { actors, awaits: true, measured: Vec::new() });
     }
+    for _ in 0..context.pick(PLACEMENTS, 1) {
+        let node = Node::new(&runtime)?;
+        for work in &mut works {
+            work.measured.push(work.compare(context, &runtime, &node)?);
+        }
+        runtime.block_on(node.system.terminate());
+    }
+    let plain: Vec<_> = works.iter().map(|work| work.add_rows(section)).collect();
     section.notes.push(format!(
-        "Processor time of a message without a probe, sent and handled: {}.",
-        plain.join("; ")
+        "Processor time of a message without a probe, sent and handled: {}. Medians of {} nodes, one after the other; the spread is \
+         what a node's result mostly differs from their median.",
+        plain.join("; "),
+        context.pick(PLACEMENTS, 1),
     ));
     Ok(())
 }
 
-/// What each side adds to a message. Returns what a message takes without a probe.
-fn messages(
-    context: &Context,
-    section: &mut Section,
-    runtime: &Runtime,
-    sides: &[Letters; SIDES],
-    at: &str,
-    goal: f64,
-) -> Result<String> {
-    let side = |actors: &Letters| {
-        let actors = actors.clone();
-        Side::new(move |_, operations| {
-            // A task that panicked has printed it, and counts no time.
-            let _ = runtime.block_on(runtime.spawn(send(actors.clone(), operations)));
-        })
-    };
-    // The same number of messages on each side, many for each actor: the last ones are not counted.
-    let effort = Effort {
-        rounds: context.pick(4, 1) * context.effort.rounds,
-        operations: Some(context.pick(64_000, 2_000)),
-        slice: Duration::from_millis(context.pick(10, 1)),
-        budget: context.pick(2, 1) * context.effort.budget,
-        blocks: 0,
-    };
-    let measured = compare(effort, 1, Time::Process, &sides.each_ref().map(side))?;
-    let added = |side| measured.median(|round| added_cpu(round, side, PLAIN));
-    for (side, how) in [(SAMPLED, "counted and sampled"), (TIMED, "all timed"), (OBSERVED, "with variants")] {
-        let mut row =
-            Row::new(format!("processor time added to a message, {how}, {at}"), Unit::Ns, added(side));
-        if side == SAMPLED {
-            let between_turns = measured.twice.iter().map(|[first, second]| second.cpu - first.cpu).collect();
-            row.spread = Some((median(between_turns) / row.ours).abs());
-            let reached = row.ours <= goal;
-            let least = added(INTERCEPTED);
-            row = row.limit_number("an interceptor that does nothing", least);
-            row = row.goal(format!("≤ {goal} ns"), reached).main().bound_by(
-                "the cell's line, which the node's own work has driven out of the caches, the number of the task at the end of \
-                 the handler, and two readings of the clock for one message in sixteen",
-            );
-        }
-        section.rows.push(row);
+/// What the actors of all sides do.
+struct Work {
+    actors: usize,
+    awaits: bool,
+    /// The comparison in each node.
+    measured: Vec<Measured>,
+}
+
+impl Work {
+    fn compare(&self, context: &Context, runtime: &Runtime, node: &Node) -> Result<Measured> {
+        let _runtime = runtime.enter();
+        let sides = match self.awaits {
+            false => node.actors("clerk", self.actors, || Clerk, || ObservedClerk)?,
+            true => node.actors("waiter", self.actors, || Waiter, || ObservedWaiter)?,
+        };
+        let side = |actors: &Letters| {
+            let actors = actors.clone();
+            Side::new(move |_, operations| {
+                // A task that panicked has printed it, and counts no time.
+                let _ = runtime.block_on(runtime.spawn(send(actors.clone(), operations)));
+            })
+        };
+        // The same number of messages on each side, many for each actor: the last ones are not counted.
+        let effort = Effort {
+            operations: Some(context.pick(32_000, 2_000)),
+            budget: context.effort.budget / 3,
+            blocks: 0,
+            ..context.effort
+        };
+        compare(effort, 1, Time::Process, &sides.each_ref().map(side))
     }
-    Ok(format!("{} with {at}", number(measured.median(|round| round[PLAIN].cpu), Unit::Ns)))
+
+    /// A row for what each side adds to a message. Returns what a message takes without a probe.
+    fn add_rows(&self, section: &mut Section) -> String {
+        let (actors, goal) = (self.actors, if self.awaits { GOAL_AWAITING_NS } else { GOAL_NS });
+        let at = match (actors, self.awaits) {
+            (1, false) => "1 actor".to_owned(),
+            (1, true) => "1 actor, handler awaits".to_owned(),
+            (_, false) => format!("{actors} actors"),
+            (_, true) => format!("{actors} actors, handler awaits"),
+        };
+        let in_nodes = |of: &dyn Fn(&Measured) -> f64| self.measured.iter().map(of).collect::<Vec<_>>();
+        for (side, how) in [
+            (SAMPLED, "counted and sampled"),
+            (COUNTED, "counted"),
+            (TIMED, "all timed"),
+            (OBSERVED, "with variants"),
+            (INTERCEPTED, "by an interceptor that does nothing"),
+        ] {
+            let added = in_nodes(&|measured| measured.median(|round| added_cpu(round, side, PLAIN)));
+            let ours = median(added.clone());
+            let differences = added.iter().map(|added| (added - ours).abs()).collect();
+            let work = format!("processor time added to a message, {how}, {at}");
+            let mut row = Row::new(work, Unit::Ns, ours);
+            row.spread = Some((median(differences) / ours).abs());
+            if side == SAMPLED {
+                row = row.goal(format!("≤ {goal} ns"), ours <= goal).main().bound_by(
+                    "the cell's line, which the node's own work has driven out of the caches, the number of the task at the end of \
+                     the handler, and two readings of the clock for one message in sixteen",
+                );
+            }
+            section.rows.push(row);
+        }
+        let plain = median(in_nodes(&|measured| measured.median(|round| round[PLAIN].cpu)));
+        format!("{} with {at}", number(plain, Unit::Ns))
+    }
 }

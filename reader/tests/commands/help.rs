@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fixture::{Ran, RegionDir, program};
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 32] = [
     "",
     "ps",
     "actors",
@@ -31,6 +31,8 @@ const COMMANDS: [&str; 30] = [
     "tail",
     "dump",
     "export",
+    "export prometheus",
+    "export exec",
     "prune",
     "doctor",
     "deploy",
@@ -43,11 +45,11 @@ fn the_help_of_every_command_is_as_it_was_approved() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help");
     let bless = std::env::var_os("ATOMSCOPE_BLESS").is_some();
     for command in COMMANDS {
-        let args = [command, "--help"].into_iter().filter(|arg| !arg.is_empty());
-        let mut program = program(args);
+        let mut program = program(command.split_whitespace().chain(["--help"]));
         program.env("COLUMNS", "100");
         let help = Ran::of(program).ok();
-        let path = dir.join(format!("{}.txt", if command.is_empty() { "atomscope" } else { command }));
+        let name = if command.is_empty() { "atomscope".to_owned() } else { command.replace(' ', "-") };
+        let path = dir.join(format!("{name}.txt"));
         if bless {
             fs::create_dir_all(&dir).unwrap();
             fs::write(&path, &help).unwrap();
