@@ -75,7 +75,7 @@ pub(crate) struct Instruments {
     /// Ticks of the clock from one tick of the coarse clock to the next.
     pub(crate) coarse_tick: u64,
     time_every: u64,
-    /// A message is timed if its hash has none of these bits.
+    /// See [`is_sampled`].
     time_mask: u64,
     /// The class of each name number, plus 1; 0: not known yet.
     class_of_name: Box<[AtomicU32]>,
@@ -185,8 +185,7 @@ impl Instruments {
             second: ticks_of(Duration::from_secs(1), tick_length),
             coarse_tick: ticks_of(coarse::TICK, tick_length),
             time_every,
-            // The upper bits of a product are the best mixed ones.
-            time_mask: (time_every - 1).checked_shl(time_every.leading_zeros() + 1).unwrap_or(0),
+            time_mask: sample_mask(time_every),
             class_of_name: std::iter::repeat_with(|| AtomicU32::new(0)).take(map.names.count + 1).collect(),
             rows_of_class: std::iter::repeat_with(AtomicCell::default).take(map.classes.count).collect(),
             registered: Mutex::new(vec![""]),
@@ -389,6 +388,19 @@ impl Instruments {
     pub(crate) fn ticks(&self) -> u64 {
         self.clock.ticks()
     }
+}
+
+/// Whether a number is in the sample. Squares decide, since a multiple alone would keep time with some rhythm of the messages. The
+/// factor is one with which the squares of no rhythm up to 1,500 keep time either.
+#[inline(always)]
+fn is_sampled(number: u64, mask: u64) -> bool {
+    number.wrapping_mul(number).wrapping_mul(0x92a7_3f9d_16ca_be33) & mask == 0
+}
+
+/// The mask with which one number in `every`, a power of two, is in the sample.
+fn sample_mask(every: u64) -> u64 {
+    // The upper bits of a product are the best mixed ones.
+    (every - 1).checked_shl(every.leading_zeros() + 1).unwrap_or(0)
 }
 
 fn task_map(entries: usize) -> WriterMemory {
@@ -625,13 +637,11 @@ impl At {
         }
     }
 
-    /// Whether the message with this number is timed: a hash decides, so that no rhythm of the messages meets the samples.
+    /// Whether the message with this number is timed.
     #[inline(always)]
     fn is_timed(self, number: u64) -> bool {
         let salt = std::ptr::from_ref(self.cell.identity()).addr() as u64;
-        let mixed = (number ^ salt << 24).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        mixed & self.instruments.time_mask == 0
+        is_sampled(number.wrapping_add(salt), self.instruments.time_mask)
     }
 
     #[cold]
@@ -704,6 +714,23 @@ impl At {
 mod tests {
     use super::*;
     use crate::Region;
+
+    #[test]
+    fn no_rhythm_of_the_messages_is_sampled_more_often_than_another() {
+        const MESSAGES: u64 = 20_000;
+        for (salt, every) in [(0x7f3a_1c00_5240, 16), (0x55d0_9be1_0a80, 16), (0x7ffe_0000_1fc0, 256)] {
+            let mask = sample_mask(every);
+            // Each `rhythm`-th message, and all of them.
+            for rhythm in (1..100).chain([128, 144, 233, 256, 1000, 1024]) {
+                let numbers = (salt..salt + MESSAGES).step_by(rhythm);
+                let expected = numbers.clone().count() as f64 / every as f64;
+                let sampled = numbers.filter(|number| is_sampled(*number, mask)).count() as f64;
+                let errors = (sampled - expected) / expected.sqrt();
+                assert!(errors.abs() < 6.0, "{sampled} instead of {expected} of each {rhythm}th, of {every}");
+            }
+        }
+        assert!(is_sampled(7, sample_mask(1)), "all are timed");
+    }
 
     #[test]
     fn each_variant_has_one_row_also_if_threads_handle_its_first_messages_at_once() {

@@ -26,10 +26,11 @@ pub struct CompletionsArgs {
 Examples:
   atomscope man | man -l -
   atomscope man dump | man -l -
+  atomscope man export prometheus | man -l -
   atomscope man --out ~/.local/share/man/man1")]
 pub struct ManArgs {
     /// The command whose page to print; the whole program if left out.
-    pub command: Option<String>,
+    pub command: Vec<String>,
     /// Write the pages of the program and of all commands into this directory.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -44,16 +45,22 @@ pub fn completions(args: &CompletionsArgs, mut program: clap::Command) -> Result
 pub fn man(args: &ManArgs, program: clap::Command) -> Result<(), Failure> {
     let mut program = program.disable_help_subcommand(true);
     program.build();
-    match (&args.out, &args.command) {
-        (Some(dir), None) => write_all(&program, dir),
-        (Some(_), Some(_)) => Err(Failure::usage_of(
+    match (&args.out, args.command.as_slice()) {
+        (Some(dir), []) => {
+            std::fs::create_dir_all(dir).map_err(|error| {
+                let why = clean(&error.to_string()).into_owned();
+                Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
+            })?;
+            write_all(&program, dir)
+        }
+        (Some(_), _) => Err(Failure::usage_of(
             "man",
             "--out writes the pages of all commands; do not name a COMMAND with it",
         )),
-        (None, None) => print(&program),
-        (None, Some(name)) => match program.find_subcommand(name) {
+        (None, names) => match names.iter().try_fold(&program, |command, name| command.find_subcommand(name))
+        {
             Some(command) => print(command),
-            None => Err(Failure::usage(format!("there is no command {}", clean(name)))),
+            None => Err(Failure::usage(format!("there is no command {}", clean(&names.join(" "))))),
         },
     }
 }
@@ -71,16 +78,11 @@ fn render(command: &clap::Command) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-/// Writes `atomscope.1`, and `atomscope-COMMAND.1` for each command.
-fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(dir).map_err(|error| {
-        let why = clean(&error.to_string()).into_owned();
-        Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
-    })?;
-    let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
-    std::iter::once(program).chain(commands).try_for_each(|command| {
-        let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-        let text = render(command)?;
-        to_file(&dir.join(format!("{name}.1")), None, Readers::Anybody, |out| out.write_all(&text))
-    })
+/// Writes `atomscope.1` for the program, and `atomscope-COMMAND.1` for each of its commands and theirs.
+fn write_all(command: &clap::Command, dir: &Path) -> Result<(), Failure> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let text = render(command)?;
+    to_file(&dir.join(format!("{name}.1")), None, Readers::Anybody, |out| out.write_all(&text))?;
+    let mut commands = command.get_subcommands().filter(|command| !command.is_hide_set());
+    commands.try_for_each(|command| write_all(command, dir))
 }

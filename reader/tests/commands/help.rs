@@ -86,11 +86,12 @@ fn there_is_a_manual_page_of_every_command() {
     let out = dir.join("man1");
     assert_eq!(Ran::of(program(["man", "--out", out.to_str().unwrap()])).ok(), "");
     for command in COMMANDS {
-        let name = if command.is_empty() { "atomscope".to_owned() } else { format!("atomscope-{command}") };
+        let name = format!("atomscope {command}").trim().replace(' ', "-");
         let page = fs::read_to_string(out.join(format!("{name}.1"))).unwrap();
         assert!(page.contains(".SH NAME") && page.contains("Examples:"), "{name}");
     }
     assert!(Ran::of(program(["man", "tail"])).ok().contains("no\\-follow"));
+    assert!(Ran::of(program(["man", "export", "prometheus"])).ok().contains("\\-\\-listen"));
     assert!(Ran::of(program(["man", "nonsense"])).failed(2).contains("there is no command nonsense"));
 }
 
