@@ -67,6 +67,12 @@ enum Command {
         /// Scrapes per second
         rate: u64,
     },
+    /// Print what each side adds to a message
+    #[command(hide = true)]
+    Messages {
+        #[arg(long)]
+        quick: bool,
+    },
     /// Work on messages as one side of a comparison, as often as the standard input asks for
     #[cfg(tokio_unstable)]
     #[command(hide = true)]
@@ -88,6 +94,7 @@ fn main() -> Result<()> {
         Command::Record { groups, quick, out } => record(&groups, quick, out),
         Command::Reader { region, rate } => groups::readers::read(&region, rate),
         Command::Scraper { exporter, rate } => groups::readers::scrape(exporter, rate),
+        Command::Messages { quick } => groups::messages::in_nodes(&context(quick)),
         #[cfg(tokio_unstable)]
         Command::Console { side } => groups::console::work(&side),
         Command::Weigh { side, actors } => groups::memory::weigh(&side, actors),
@@ -108,7 +115,7 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     let is_whole = wanted.is_empty() && !is_quick;
     let folder = out.clone().or_else(|| is_whole.then(|| repository.join(&dated)));
 
-    let context = Context { effort: if is_quick { QUICK } else { FULL }, is_quick };
+    let context = context(is_quick);
     // Build now, so that no group waits for the compiler.
     support::program("atomscope");
     let mut record = Record { machine, is_quick, sections: Vec::new() };
@@ -148,6 +155,10 @@ fn record(wanted: &[String], is_quick: bool, out: Option<PathBuf>) -> Result<()>
     }
     println!("written to {}", folder.display());
     Ok(())
+}
+
+fn context(is_quick: bool) -> Context {
+    Context { effort: if is_quick { QUICK } else { FULL }, is_quick }
 }
 
 const FULL: Effort = Effort {

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Context;
 use crate::Result;
-use crate::harness::{Effort, Measured, Side, Time, compare, median};
+use crate::harness::{Effort, Side, Time, compare, median};
 use crate::record::{Row, Section, Unit, added_cpu, number};
 
 /// The message of all actors here. The last one of a turn is answered.
@@ -136,6 +139,13 @@ struct Node {
     sampled: Arc<TelemetryExtension>,
     timed: Arc<TelemetryExtension>,
     counted: Arc<TelemetryExtension>,
+    /// What lies between the actors.
+    between: Vec<Vec<u8>>,
+}
+
+/// Another number at each call.
+fn random() -> usize {
+    RandomState::new().build_hasher().finish() as usize
 }
 
 impl Node {
@@ -148,28 +158,34 @@ impl Node {
         let [timed, counted] = [1, u32::MAX].map(|every| Region::builder("bench").time_every(every).build());
         let (timed, counted) =
             (TelemetryExtension::with_region(timed?), TelemetryExtension::with_region(counted?));
-        Ok(Self { system, sampled, timed, counted })
+        Ok(Self { system, sampled, timed, counted, between: Vec::new() })
     }
 
-    /// So many actors for each side.
+    /// So many actors for each side, which are spawned in any order.
     fn actors<A: Actor<Msg = Letter>, O: Actor<Msg = Letter>>(
-        &self,
+        &mut self,
         name: &str,
         actors: usize,
         plain: fn() -> A,
         observed: fn() -> O,
     ) -> Result<[Letters; SIDES]> {
         let mut sides: [Vec<ActorRef<Letter>>; SIDES] = Default::default();
+        let Self { system, sampled, timed, counted, between } = self;
         for number in 0..actors {
-            let name = |side: &str| format!("{name}-{actors}-{side}-{number}");
-            let Self { system, sampled, timed, counted } = self;
-            sides[SAMPLED].push(sampled.actors.spawn(system, Props::create(plain), &name("sampled"))?);
-            sides[TIMED].push(timed.actors.spawn(system, Props::create(plain), &name("timed"))?);
-            sides[COUNTED].push(counted.actors.spawn(system, Props::create(plain), &name("counted"))?);
-            sides[OBSERVED].push(sampled.actors.spawn(system, Props::create(observed), &name("observed"))?);
-            sides[PLAIN].push(system.actor_of(Props::create(plain), &name("plain"))?);
-            let intercepted = Props::create(plain).with_interceptor(Arc::new(Nothing));
-            sides[INTERCEPTED].push(system.actor_of(intercepted, &name("intercepted"))?);
+            let first = random();
+            for turn in 0..SIDES {
+                let side = first.wrapping_add(turn) % SIDES;
+                let (name, plain) = (format!("{name}-{actors}-{side}-{number}"), Props::create(plain));
+                between.push(Vec::with_capacity(random() % 4096));
+                sides[side].push(match side {
+                    SAMPLED => sampled.actors.spawn(system, plain, &name)?,
+                    TIMED => timed.actors.spawn(system, plain, &name)?,
+                    COUNTED => counted.actors.spawn(system, plain, &name)?,
+                    OBSERVED => sampled.actors.spawn(system, Props::create(observed), &name)?,
+                    INTERCEPTED => system.actor_of(plain.with_interceptor(Arc::new(Nothing)), &name)?,
+                    _ => system.actor_of(plain, &name)?,
+                });
+            }
         }
         Ok(sides.map(Arc::new))
     }
@@ -181,43 +197,66 @@ const GOAL_NS: f64 = 10.0;
 const GOAL_AWAITING_NS: f64 = 15.0;
 
 /// Where a cell, a mailbox and a task happen to lie changes the time of a message by more than the probe adds, and stays as long as
-/// they live. So everything is made anew so many times.
-const PLACEMENTS: usize = 9;
-
-pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let mut works = Vec::new();
-    for actors in [1, 64, context.pick(2000, 200)] {
-        works.push(Work { actors, awaits: false, measured: Vec::new() });
-        works.push(Work { actors, awaits: true, measured: Vec::new() });
-    }
-    for _ in 0..context.pick(PLACEMENTS, 1) {
-        let node = Node::new(&runtime)?;
-        for work in &mut works {
-            work.measured.push(work.compare(context, &runtime, &node)?);
-        }
-        runtime.block_on(node.system.terminate());
-    }
-    let plain: Vec<_> = works.iter().map(|work| work.add_rows(section)).collect();
-    section.notes.push(format!(
-        "Processor time of a message without a probe, sent and handled: {}. Medians of {} nodes, one after the other; the spread is \
-         what a node's result mostly differs from their median.",
-        plain.join("; "),
-        context.pick(PLACEMENTS, 1),
-    ));
-    Ok(())
-}
+/// they live. So there are so many nodes, one after the other, in a process in which nothing was measured before.
+const NODES: usize = 9;
 
 /// What the actors of all sides do.
 struct Work {
     actors: usize,
     awaits: bool,
-    /// The comparison in each node.
-    measured: Vec<Measured>,
+}
+
+fn works(context: &Context) -> impl Iterator<Item = Work> + use<> {
+    let actors = [1, 64, context.pick(2000, 200)];
+    actors.into_iter().flat_map(|actors| [false, true].map(|awaits| Work { actors, awaits }))
+}
+
+pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("messages").args(context.is_quick.then_some("--quick"));
+    let output = command.output()?;
+    let nodes: Vec<Vec<[f64; SIDES]>> = serde_json::from_slice(&output.stdout)
+        .map_err(|_| format!("no results: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let mut plain = Vec::new();
+    for (at, work) in works(context).enumerate() {
+        let sides: Vec<_> = nodes.iter().filter_map(|works| works.get(at)).collect();
+        work.add_rows(section, &sides);
+        let cost = median(sides.iter().map(|sides| sides[PLAIN]).collect());
+        plain.push(format!("{} with {work}", number(cost, Unit::Ns)));
+    }
+    section.notes.push(format!(
+        "Processor time of a message without a probe, sent and handled: {}. Medians of {} nodes, one after the other; the spread is \
+         what their results mostly differ from that.",
+        plain.join("; "),
+        nodes.len(),
+    ));
+    Ok(())
+}
+
+/// Prints for each node and each work what each side adds to a message, and at the place of the plain side what that takes.
+pub fn in_nodes(context: &Context) -> Result<()> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let nodes = (0..context.pick(NODES, 1)).map(|_| {
+        let mut node = Node::new(&runtime)?;
+        let measured = works(context).map(|work| work.measure(context, &runtime, &mut node));
+        let measured = measured.collect::<Result<Vec<_>>>();
+        runtime.block_on(node.system.terminate());
+        measured
+    });
+    println!("{}", serde_json::to_string(&nodes.collect::<Result<Vec<_>>>()?)?);
+    Ok(())
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = if self.actors == 1 { "" } else { "s" };
+        let awaits = if self.awaits { ", handler awaits" } else { "" };
+        write!(f, "{} actor{several}{awaits}", self.actors)
+    }
 }
 
 impl Work {
-    fn compare(&self, context: &Context, runtime: &Runtime, node: &Node) -> Result<Measured> {
+    fn measure(&self, context: &Context, runtime: &Runtime, node: &mut Node) -> Result<[f64; SIDES]> {
         let _runtime = runtime.enter();
         let sides = match self.awaits {
             false => node.actors("clerk", self.actors, || Clerk, || ObservedClerk)?,
@@ -237,19 +276,16 @@ impl Work {
             blocks: 0,
             ..context.effort
         };
-        compare(effort, 1, Time::Process, &sides.each_ref().map(side))
+        let measured = compare(effort, 1, Time::Process, &sides.each_ref().map(side))?;
+        Ok(std::array::from_fn(|side| match side {
+            PLAIN => measured.median(|round| round[PLAIN].cpu),
+            side => measured.median(|round| added_cpu(round, side, PLAIN)),
+        }))
     }
 
-    /// A row for what each side adds to a message. Returns what a message takes without a probe.
-    fn add_rows(&self, section: &mut Section) -> String {
-        let (actors, goal) = (self.actors, if self.awaits { GOAL_AWAITING_NS } else { GOAL_NS });
-        let at = match (actors, self.awaits) {
-            (1, false) => "1 actor".to_owned(),
-            (1, true) => "1 actor, handler awaits".to_owned(),
-            (_, false) => format!("{actors} actors"),
-            (_, true) => format!("{actors} actors, handler awaits"),
-        };
-        let in_nodes = |of: &dyn Fn(&Measured) -> f64| self.measured.iter().map(of).collect::<Vec<_>>();
+    /// A row for what each side adds to a message.
+    fn add_rows(&self, section: &mut Section, nodes: &[&[f64; SIDES]]) {
+        let goal = if self.awaits { GOAL_AWAITING_NS } else { GOAL_NS };
         for (side, how) in [
             (SAMPLED, "counted and sampled"),
             (COUNTED, "counted"),
@@ -257,10 +293,9 @@ impl Work {
             (OBSERVED, "with variants"),
             (INTERCEPTED, "by an interceptor that does nothing"),
         ] {
-            let added = in_nodes(&|measured| measured.median(|round| added_cpu(round, side, PLAIN)));
-            let ours = median(added.clone());
-            let differences = added.iter().map(|added| (added - ours).abs()).collect();
-            let work = format!("processor time added to a message, {how}, {at}");
+            let ours = median(nodes.iter().map(|sides| sides[side]).collect());
+            let differences = nodes.iter().map(|sides| (sides[side] - ours).abs()).collect();
+            let work = format!("processor time added to a message, {how}, {self}");
             let mut row = Row::new(work, Unit::Ns, ours);
             row.spread = Some((median(differences) / ours).abs());
             if side == SAMPLED {
@@ -271,7 +306,5 @@ impl Work {
             }
             section.rows.push(row);
         }
-        let plain = median(in_nodes(&|measured| measured.median(|round| round[PLAIN].cpu)));
-        format!("{} with {at}", number(plain, Unit::Ns))
     }
 }

@@ -11,7 +11,7 @@ mod letters;
 mod lifecycle;
 
 pub mod memory;
-mod messages;
+pub mod messages;
 mod node;
 mod parts;
 mod ps;
@@ -78,6 +78,9 @@ pub const GROUPS: &[Group] = &[
     group("rate", "An event published at a given rate, with one reader", events::at_rates),
     group("records", "A record of the application's own", records::measure),
     group("letters", "A dead letter", letters::measure),
+    group("messages", "What an instrumented actor adds to a message", messages::measure),
+    #[cfg(tokio_unstable)]
+    group("console", "The same beside the subscriber of tokio-console", console::measure),
     group("snapshot", "A snapshot of all actors", snapshot::measure),
     group("scan", "A reader's pass over the actor table", scan::measure),
     group("scrape", "The text for Prometheus, read from outside the node", scrape::measure),
@@ -94,10 +97,6 @@ pub const GROUPS: &[Group] = &[
     group("memory", "Memory per live actor", memory::measure),
     group("startup", "Installing the probe", startup::measure),
     group("instructions", "Instructions per operation, counted by callgrind", instructions::measure),
-    // Once an actor of a process was instrumented, a stop of any actor looks whether it is one. So these are the last.
-    group("messages", "What an instrumented actor adds to a message", messages::measure),
-    #[cfg(tokio_unstable)]
-    group("console", "The same beside the subscriber of tokio-console", console::measure),
 ];
 
 /// A node's telemetry, ours and that of `atomr-telemetry`, which receive the same calls.
