@@ -42,8 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     run_to(3, &["stuck", &hanging.who()])?;
     drop(hanging);
 
-    say("Now the first node gets SIGTERM, in the middle of its work");
-    node.signal("TERM");
+    say("Now the first node gets SIGHUP, in the middle of its work");
+    node.signal("HUP");
     node.wait();
     println!("  pid {pid} is gone");
 
