@@ -8,7 +8,7 @@
 //! # Who may touch which word, when
 //! | word | whoever registers the class or row | any thread of the probe | reader |
 //! |---|---|---|---|
-//! | name of a class, both words of a row | stores once, under a private lock | loads | loads |
+//! | name of a class, both words of a row | stores once | loads | loads |
 //! | the other numbers of a class | – | locked adds | loads |
 //! | buckets of handle times; their greatest | – | a locked add; a fetch-max if it is greater | loads |
 //! | depths | – | [`crate::histogram::record`] | loads |

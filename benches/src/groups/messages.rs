@@ -225,8 +225,8 @@ pub fn measure(context: &Context, section: &mut Section) -> Result<()> {
         plain.push(format!("{} with {work}", number(cost, Unit::Ns)));
     }
     section.notes.push(format!(
-        "Processor time of a message without a probe, sent and handled: {}. Medians of {} nodes, one after the other; the spread is \
-         what their results mostly differ from that.",
+        "Processor time of a message without a probe, sent and handled: {}. Each number is the median of {} nodes, and \
+         the spread is the median of their differences from it.",
         plain.join("; "),
         nodes.len(),
     ));

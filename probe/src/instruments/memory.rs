@@ -279,23 +279,24 @@ impl Instruments {
     #[cold]
     fn register_variant(&self, class: u16, variant: usize, names: &'static [&'static str]) -> u32 {
         let own = u32::from(class);
-        let rows = self.rows_of(class, names).filter(|rows| class != OTHER_CLASSES && rows.are_of(names));
+        if class == OTHER_CLASSES {
+            return own;
+        }
+        let rows = self.rows_of(class, names).filter(|rows| rows.are_of(names));
         let known = rows.and_then(|rows| rows.rows.get(variant));
         let (Some(known), Some(name)) = (known, names.get(variant)) else { return own };
         let name = self.names.intern_static(name);
-        let free = if name == 0 { None } else { self.claim_row() };
-        let row = free.map_or(own, |free| free as u32);
+        let claimed = if name == 0 { None } else { self.claim_row() };
+        let row = claimed.map_or(own, |claimed| claimed as u32);
         // Another thread may handle the first message of this variant too.
-        match (known.compare_exchange(0, row, Ordering::Relaxed, Ordering::Relaxed), free) {
-            (Ok(_), Some(free)) => {
-                self.register_row(free, class, name);
+        match known.compare_exchange(0, row, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => {
+                // Until then, readers do not see what other threads count in this row.
+                claimed.into_iter().for_each(|claimed| self.register_row(claimed, class, name));
                 row
             }
-            (Ok(_), None) => row,
-            (Err(first), free) => {
-                if let Some(free) = free {
-                    self.give_back_row(free);
-                }
+            Err(first) => {
+                claimed.into_iter().for_each(|claimed| self.give_back_row(claimed));
                 first
             }
         }
@@ -307,7 +308,7 @@ impl Instruments {
         place.load().or_else(|| {
             let rows = std::iter::repeat_with(|| AtomicU32::new(0)).take(names.len()).collect();
             let new: &'static Rows = Box::leak(Box::new(Rows { names, rows }));
-            // Of two threads, one has made its rows in vain.
+            // Another thread may have been faster. The rows that this one made then stay allocated, unused.
             place.compare_exchange(None, Some(new)).map_or_else(|first| first, |_| Some(new))
         })
     }
@@ -390,8 +391,10 @@ impl Instruments {
     }
 }
 
-/// Whether a number is in the sample. Squares decide, since a multiple alone would keep time with some rhythm of the messages. The
-/// factor is one with which the squares of no rhythm up to 1,500 keep time either.
+/// Whether a number is in the sample: the product of its square and a factor, in turns of 2⁶⁴, must lie at the beginning of a turn.
+/// Without the square, some steps from number to number would come near a whole turn, and of messages that come with such a step
+/// too many would be timed, or none. The factor was found by a search: with it the square of no step below 1,500 comes near a whole
+/// turn.
 #[inline(always)]
 fn is_sampled(number: u64, mask: u64) -> bool {
     number.wrapping_mul(number).wrapping_mul(0x92a7_3f9d_16ca_be33) & mask == 0

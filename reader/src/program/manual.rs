@@ -46,13 +46,7 @@ pub fn man(args: &ManArgs, program: clap::Command) -> Result<(), Failure> {
     let mut program = program.disable_help_subcommand(true);
     program.build();
     match (&args.out, args.command.as_slice()) {
-        (Some(dir), []) => {
-            std::fs::create_dir_all(dir).map_err(|error| {
-                let why = clean(&error.to_string()).into_owned();
-                Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
-            })?;
-            write_all(&program, dir)
-        }
+        (Some(dir), []) => write_all(&program, dir),
         (Some(_), _) => Err(Failure::usage_of(
             "man",
             "--out writes the pages of all commands; do not name a COMMAND with it",
@@ -79,10 +73,19 @@ fn render(command: &clap::Command) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes `atomscope.1` for the program, and `atomscope-COMMAND.1` for each of its commands and theirs.
-fn write_all(command: &clap::Command, dir: &Path) -> Result<(), Failure> {
+fn write_all(program: &clap::Command, dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|error| {
+        let why = clean(&error.to_string()).into_owned();
+        Failure::Failed(format!("cannot write manual pages to {}: {why}", clean_path(dir)))
+    })?;
+    write(program, dir)
+}
+
+/// Writes the page of a command, and those of its own commands.
+fn write(command: &clap::Command, dir: &Path) -> Result<(), Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let text = render(command)?;
     to_file(&dir.join(format!("{name}.1")), None, Readers::Anybody, |out| out.write_all(&text))?;
     let mut commands = command.get_subcommands().filter(|command| !command.is_hide_set());
-    commands.try_for_each(|command| write_all(command, dir))
+    commands.try_for_each(|command| write(command, dir))
 }

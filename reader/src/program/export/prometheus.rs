@@ -44,8 +44,8 @@ When a node ends, its gauges vanish at once. Its counters and histograms are exp
 them, with ended=\"1\", and atomscope_node_ended{how} has for 15 minutes how it ended; the value is the number of such ends.
 
 The address is local unless --listen names another one. Then protect it: a token from --token-file or from the environment \
-variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS. New files of \
-these options are taken up within some seconds; if they cannot be used, what was read before stays in use. A connection \
+variable ATOMSCOPE_TOKEN, which a client sends as `Authorization: Bearer TOKEN`, and TLS, with the files of \
+--tls-cert and --tls-key. New files are taken up within some seconds; one that cannot be used changes nothing. A connection \
 is closed after 10 s, and there are at most 256.
 
 Exit code: 0 after SIGINT or SIGTERM, 1 if the address or the file cannot be used.
